@@ -1,0 +1,220 @@
+"""One function per section of the configuration: section to object."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from mindspore import nn
+
+from mindformers.catalog import REGISTRY
+from mindformers.config import options
+from mindformers.config.check import Checked
+from mindformers.config.component import Component
+from mindformers.config.schema import DatasetSection, RunConfig
+from mindformers.errors import CheckpointError, ConfigError, Problem, UsageError
+from mindformers.log import banner, logger, start_files, start_stream
+from mindformers.optim.groups import decay_groups
+from mindformers.parallel import context as parallel
+from mindformers.parallel.context import ParallelContext
+from mindformers.registry import MindFormerModuleType as Type
+from mindformers.runners import folders
+from mindformers.runners.session import Data, Start, TrainingState
+from mindformers.tokenizers.find import find_tokenizer
+from mindformers.train.checkpoint import is_checkpoint, load_training_state
+from mindformers.train.loss_scale import DynamicLossScale, FixedLossScale
+from mindformers.weights.find import find_weights
+from mindformers.weights.restore import load_weights
+
+TRAINING = folders.TRAINING
+
+
+@dataclass(frozen=True)
+class Given:
+    """Objects that a caller of `Trainer` made itself; each stands in for what its section would build."""
+
+    model: Optional[nn.Cell] = None
+    train_dataset: Any = None
+    eval_dataset: Any = None
+    tokenizer: Any = None
+    metric: Any = None
+    callbacks: List[Any] = field(default_factory=list)
+    predict_data: Any = None
+
+
+NOTHING_GIVEN = Given()
+
+
+def parallel_context(config: RunConfig) -> ParallelContext:
+    """Start the engine and join the other ranks."""
+    start_stream(parallel.rank_from_environment())
+    banner("Build context config")
+    return parallel.start(config)
+
+
+def run_folder(checked: Checked, context: ParallelContext) -> folders.RunFolder:
+    """Open the folder of this run: a new one, or that of the run which is resumed."""
+    config = checked.run
+    root = folders.output_root(config.output_dir)
+    resumed = folders.run_of(_resumed(config)) if config.run_mode == "train" and _resumed(config) else None
+    if resumed is not None and resumed.parent.parent.resolve() == root.resolve():
+        number, mode = int(resumed.name.split("-")[0]), resumed.name.split("-")[1]
+    else:
+        mode = config.run_mode
+        number = context.agree(folders.allocate(root, mode, config.overwrite) if context.rank == 0 else 0)
+    folder = folders.enter(root, mode, number, context.rank)
+    start_files(folder.logs)
+    logger.info("run folder: %s", folder.path)
+    for line in checked.merged.outdated:
+        logger.warning(line)
+    if checked.merged.unused:
+        logger.info("%d keys have no effect here ('mindformers check' lists them): %s", len(checked.merged.unused),
+                    ", ".join(line.split(": ")[1] for line in checked.merged.unused))
+    return folder
+
+
+def _resumed(config: RunConfig) -> Optional[Path]:
+    """Return the training checkpoint that a train run continues, None for a fresh start."""
+    if config.resume:
+        return folders.newest_checkpoint(folders.output_root(config.output_dir), parallel.rank_from_environment())
+    return find_weights(config.load_checkpoint) if config.load_checkpoint else None
+
+
+def weights_source(config: RunConfig) -> Optional[Path]:
+    """Return the folder or file that weights come from, None for a fresh start.
+
+    Raises CheckpointError when a mode that needs weights has none.
+    """
+    if config.run_mode == "train":
+        return _resumed(config)
+    if config.load_checkpoint:
+        return find_weights(config.load_checkpoint)
+    root = folders.output_root(config.output_dir)
+    if config.resume or config.run_mode in ("eval", "predict") and folders.earlier_runs(root):
+        return folders.newest_checkpoint(root, parallel.rank_from_environment())
+    named = getattr(config.model.model_config.options, "checkpoint_name_or_path", None) if config.model.model_config else None
+    if named:
+        return find_weights(named)
+    raise CheckpointError(config.run_mode, ["no weights are named"],
+                          f"{config.run_mode} starts from weights: give --load_checkpoint a folder or file, or set "
+                          "model.model_config.checkpoint_name_or_path"
+                          + ("; or train first, then the newest checkpoint of output_dir is taken."
+                             if config.run_mode != "finetune" else "."))
+
+
+def tokenizer(config: RunConfig, weights: Optional[Path]) -> Any:
+    """Return the tokenizer: the one saved beside the weights, else the one that the configuration names; or None."""
+    sections = [section.tokenizer for section in (config.train_dataset, config.eval_dataset, config.processor)
+                if section is not None and section.tokenizer is not None]
+    return find_tokenizer(sections[0] if sections else None, weights)
+
+
+def task(config: RunConfig, tokenizer_: Any, given: Given) -> Any:
+    """Return the task object: data, head, metric and prediction format."""
+    cls = REGISTRY.resolve(Type.TRAINER, config.trainer.type)
+    return cls.from_config(config, given.tokenizer if given.tokenizer is not None else tokenizer_)
+
+
+def model(config: RunConfig, given: Given) -> nn.Cell:
+    """Return the network, freshly initialised."""
+    banner("Build Net")
+    if given.model is not None:
+        return given.model
+    section = config.model
+    if section.arch is None:
+        raise ConfigError([Problem("model.arch", "missing; name a model class, e.g. type: BertForQuestionAnswering")])
+    cls = REGISTRY.resolve(Type.MODELS, section.arch.type)
+    sizes = [section.model_config.options] if section.model_config is not None else []
+    return cls(*sizes, **section.arch.arguments())
+
+
+def data_loader(section: Optional[DatasetSection], name: str, stage: str) -> Any:
+    """Return the reader of a dataset section; options that shape features are the task's and stay out."""
+    if section is None or section.data_loader is None:
+        raise ConfigError([Problem(f"{name}.data_loader", "missing; this run mode needs a dataset")])
+    cls = REGISTRY.resolve(Type.DATASET_LOADER, section.data_loader.type)
+    arguments = section.data_loader.arguments()
+    if isinstance(section.data_loader.options, options.Loader):
+        arguments = {"dataset_dir": arguments["dataset_dir"], "stage": arguments["stage"] or stage,
+                     "num_samples": arguments["num_samples"]}
+    return cls(**arguments)
+
+
+def datasets(config: RunConfig, task_: Any, context: ParallelContext, given: Given) -> Data:
+    """Read what the run mode needs and return it as features, portioned by rank."""
+    train = evaluation = None
+    if config.run_mode in TRAINING:
+        banner("Build Dataset For Train")
+        train = task_.train_features(given.train_dataset if given.train_dataset is not None
+                                     else data_loader(config.train_dataset, "train_dataset", "train"))
+    if config.run_mode == "eval" or config.run_mode in TRAINING and config.do_eval:
+        banner("Build Dataset For Evaluate")
+        evaluation = task_.eval_features(given.eval_dataset if given.eval_dataset is not None
+                                         else data_loader(config.eval_dataset, "eval_dataset", "dev"))
+    return Data.portioned(config, context, train, evaluation)
+
+
+def state(config: RunConfig, model_: nn.Cell, data: Data) -> Optional[TrainingState]:
+    """Return optimizer, schedule and loss scale for the length of the run; None when nothing is trained."""
+    if config.run_mode not in TRAINING:
+        return None
+    banner("Build Optimizer")
+    rates = schedule(config, data.steps_per_epoch)
+    parameters = list(model_.trainable_params())
+    cls = REGISTRY.resolve(Type.OPTIMIZER, config.optimizer.type)
+    arguments = config.optimizer.arguments()
+    arguments.pop("learning_rate", None)
+    if isinstance(config.optimizer.options, options.AdamW):
+        arguments["groups"] = decay_groups([item.name for item in parameters], arguments.pop("weight_decay"))
+    return TrainingState(cls(parameters, learning_rate=rates, **arguments), rates, loss_scale(config.runner_wrapper))
+
+
+def schedule(config: RunConfig, steps_per_epoch: int) -> Any:
+    """Return the learning rate of every optimizer step, float32 [steps]."""
+    arguments: Dict[str, Any] = config.lr_schedule.arguments()
+    peak = arguments.pop("learning_rate", None)
+    peak = peak if peak is not None else getattr(config.optimizer.options, "learning_rate", None)
+    if peak is None:
+        raise ConfigError([Problem("lr_schedule.learning_rate", "missing; the peak rate has no default, e.g. 3.0e-5")])
+    run_steps = config.runner_config.epochs * steps_per_epoch
+    total = arguments.pop("total_steps", -1)
+    epochs = arguments.pop("warmup_epochs", None)
+    if epochs is not None:
+        arguments["warmup_steps"] = epochs * steps_per_epoch
+    arguments = {key: value for key, value in arguments.items() if value is not None}
+    return REGISTRY.resolve(Type.LR, config.lr_schedule.type)(peak, total_steps=run_steps if total < 1 else total, **arguments)
+
+
+def loss_scale(wrapper: Component) -> Optional[nn.Cell]:
+    """Return the loss scale that a wrapper section asks for, None for none."""
+    scale = getattr(wrapper.options, "scale_sense", None)
+    if scale is None:
+        sens = getattr(wrapper.options, "sens", 1.0)
+        return FixedLossScale(sens) if sens != 1.0 else None
+    if scale.type == "FixedLossScaleUpdateCell":
+        return FixedLossScale(scale.loss_scale_value)
+    return DynamicLossScale(scale.loss_scale_value, scale.scale_factor, scale.scale_window)
+
+
+def restore(config: RunConfig, model_: nn.Cell, data: Data, state_: Optional[TrainingState], weights: Optional[Path]) -> Start:
+    """Load weights and, when a training checkpoint is continued, the training state; returns where training starts."""
+    if weights is None:
+        return Start(epoch=config.runner_config.initial_epoch)
+    resumes = config.run_mode == "train"
+    if resumes and not is_checkpoint(weights):
+        raise UsageError(f"{weights} holds weights without a training state, so it cannot be resumed; "
+                         "use --run_mode finetune to start training from these weights")
+    fresh_head = ("head.*",) if config.run_mode == "finetune" else ()
+    report = load_weights(model_, weights, weight_map=getattr(model_, "weight_map", None), new_parameters=fresh_head)
+    logger.info("weights: %s", report)
+    if not resumes:
+        return Start(epoch=config.runner_config.initial_epoch)
+    saved = load_training_state(weights, state_.optimizer, state_.loss_scale)
+    return Start.after(saved, data.steps_per_epoch)
+
+
+def runner(config: RunConfig) -> Any:
+    """Return the runner class of the run mode."""
+    names = {"train": "train", "finetune": "train", "eval": "evaluate", "predict": "predict"}
+    return REGISTRY.resolve(Type.RUNNER, names[config.run_mode])
+

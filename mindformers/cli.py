@@ -1,0 +1,121 @@
+"""The `mindformers` command. Every run ends in `run.run`; what a user did wrong ends in one message and exit code 2."""
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Callable, List, Optional, Sequence
+
+from mindformers.config import flags
+from mindformers.errors import MindFormersError, UsageError
+from mindformers.registry import register_folder
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Carry out ``mindformers COMMAND ...``; returns the exit code."""
+    return _guarded(_dispatch, list(sys.argv[1:] if arguments is None else arguments))
+
+
+def run_script(arguments: Sequence[str]) -> int:
+    """Carry out ``run_mindformer.py --config FILE ...``; returns the exit code."""
+    return _guarded(_run_script, list(arguments))
+
+
+def _guarded(command: Callable[[List[str]], int], arguments: List[str]) -> int:
+    try:
+        return command(arguments)
+    except MindFormersError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:   # the reader of a pipe, e.g. `| head`, has left
+        sys.stderr.close()
+        return 0
+
+
+def _run_script(arguments: List[str]) -> int:
+    parser = argparse.ArgumentParser(prog="run_mindformer.py", description="Train, evaluate or predict as a YAML file says.")
+    parser.add_argument("--config", required=True, help="run file, e.g. configs/qa/run_qa_bert_tiny.yaml")
+    flags.add_run_flags(parser)
+    kept, free = flags.split_free(arguments)
+    return _run(parser.parse_args(kept), free)
+
+
+def _dispatch(arguments: List[str]) -> int:
+    parser = argparse.ArgumentParser(prog="mindformers", description="Transformers on MindSpore, configured by YAML.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="train, evaluate or predict as a YAML file says")
+    run.add_argument("config", help="run file, or a name of 'mindformers list configs'")
+    flags.add_run_flags(run)
+    run.set_defaults(call=_run)
+
+    check = commands.add_parser("check", help="validate a configuration and show where every value comes from")
+    check.add_argument("config", help="run file, or a name of 'mindformers list configs'")
+    flags.add_run_flags(check)
+    check.add_argument("--defaults", action="store_true", help="show the values that nobody wrote, too")
+    check.set_defaults(call=_check)
+
+    listing = commands.add_parser("list", help="what there is: tasks, models, configs")
+    listing.add_argument("what", choices=("tasks", "models", "configs"))
+    listing.add_argument("--register_path", help="folder of Python files that register your own components")
+    listing.set_defaults(call=_list)
+
+    corpus = commands.add_parser("corpus", help="write the embedded question-answering corpus")
+    corpus.add_argument("folder", help="where train-v1.1.json, dev-v1.1.json and vocab.txt go")
+    corpus.add_argument("--seed", type=int, default=0)
+    corpus.add_argument("--overwrite", action="store_true", help="replace an earlier corpus of other settings")
+    corpus.set_defaults(call=_corpus)
+
+    kept, free = flags.split_free(arguments)
+    parsed = parser.parse_args(kept)
+    if free and parsed.command not in ("run", "check"):
+        raise UsageError(f"--{free[0].split('=')[0]}: 'mindformers {parsed.command}' takes no configuration keys")
+    return parsed.call(parsed, free)
+
+
+def _checked(arguments: argparse.Namespace, free: Sequence[str]):
+    from mindformers.config.check import check_file
+    from mindformers.config.places import find_config
+    if arguments.register_path:
+        register_folder(arguments.register_path)
+    return check_file(find_config(arguments.config), flags.layers_for(arguments, free))
+
+
+def _run(arguments: argparse.Namespace, free: Sequence[str] = ()) -> int:
+    checked = _checked(arguments, free)
+    from mindformers.run import run   # imports MindSpore: a wrong configuration is reported before
+    run(checked)
+    return 0
+
+
+def _check(arguments: argparse.Namespace, free: Sequence[str]) -> int:
+    from mindformers.config.explain import explain
+    checked = _checked(arguments, free)
+    for line in (*checked.merged.outdated, *checked.merged.unused):
+        print(f"# {line}")
+    print(explain(checked, arguments.defaults))
+    return 0
+
+
+def _list(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from mindformers.listing import configs, models, tasks
+    if arguments.register_path:
+        register_folder(arguments.register_path)
+    print({"tasks": tasks, "models": models, "configs": configs}[arguments.what]())
+    return 0
+
+
+def _corpus(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from mindformers.data.qa_corpus import write_corpus
+    print(write_corpus(Path(arguments.folder), seed=arguments.seed, overwrite=arguments.overwrite))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

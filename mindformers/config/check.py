@@ -1,0 +1,98 @@
+"""From a file to a `RunConfig`: merge, settle, validate, then the rules across sections; all problems at once."""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Sequence
+
+from pydantic import ValidationError
+
+from mindformers.config import cross
+from mindformers.config.component import adapter
+from mindformers.config.layers import Merged, load, merge
+from mindformers.config.schema import RunConfig
+from mindformers.config.settle import settle
+from mindformers.config.shape import hints, item_hint, section_class
+from mindformers.config.source import KeyPath, Layer, dotted
+from mindformers.errors import ConfigError, Problem, suggestion
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A usable configuration and where it came from."""
+
+    run: RunConfig
+    merged: Merged
+
+
+def check_file(path: Path, overrides: Sequence[Layer] = ()) -> Checked:
+    """Return the checked configuration of a file under `overrides`; raises ConfigError with every problem."""
+    return check(load(Path(path), overrides))
+
+
+def check_layers(layers: Sequence[Layer]) -> Checked:
+    """Return the checked configuration of layers given in memory."""
+    return check(merge(layers))
+
+
+def check(merged: Merged) -> Checked:
+    """Validate a merged tree; raises ConfigError with every problem that was found."""
+    problems = settle(merged, RunConfig)
+    try:
+        config = adapter(RunConfig).validate_json(json.dumps(merged.tree), strict=True)
+    except ValidationError as error:
+        problems += [_problem(details, merged) for details in _flat(error, ())]
+        raise ConfigError(problems) from None
+    problems += cross.problems(config, merged)
+    if problems:
+        raise ConfigError(problems)
+    return Checked(config, merged)
+
+
+def _flat(error: ValidationError, prefix: KeyPath) -> List[Dict[str, Any]]:
+    """Return all errors, those inside components with the component's own place in front."""
+    flat = []
+    for details in error.errors(include_url=False):
+        place = prefix + tuple(details["loc"])
+        inner = details.get("ctx", {}).get("error")
+        if isinstance(inner, ValidationError):
+            flat.extend(_flat(inner, place))
+        else:
+            flat.append({**details, "loc": place})
+    return flat
+
+
+def _problem(details: Dict[str, Any], merged: Merged) -> Problem:
+    path = _known_part(details["loc"], merged.tree)
+    origin = merged.origin(path)
+    if details["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return Problem(dotted(path), f"unknown key.{suggestion(str(path[-1]), _keys_at(path[:-1], merged.tree))}", origin)
+    if details["type"] in ("missing", "missing_argument"):
+        return Problem(dotted(details["loc"]), "missing; it has no default", merged.origin(details["loc"][:-1]))
+    if details["type"] in ("component", "unknown_type"):
+        return Problem(dotted(path), details["msg"], origin)
+    message = details["msg"][:1].lower() + details["msg"][1:]
+    return Problem(dotted(path), f"{message}; it is {details['input']!r}", origin)
+
+
+def _known_part(path: KeyPath, tree: Any) -> KeyPath:
+    """Return `path` up to where it leaves the tree: pydantic appends the members of a union it tried."""
+    known: List[Any] = []
+    for key in path:
+        if not (isinstance(tree, dict) and key in tree or isinstance(tree, list) and isinstance(key, int)):
+            break
+        known.append(key)
+        tree = tree[key]
+    return tuple(known)
+
+
+def _keys_at(path: KeyPath, tree: Any) -> List[str]:
+    """Return the keys that the schema accepts at `path`."""
+    hint: Any = RunConfig
+    for key in path:
+        cls = section_class(hint, tree)
+        hint = item_hint(hint) if isinstance(key, int) else hints(cls).get(str(key), Any) if cls else Any
+        tree = tree[key]
+    cls = section_class(hint, tree)
+    return sorted(hints(cls)) if cls else []

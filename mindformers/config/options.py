@@ -1,0 +1,247 @@
+"""Options of the built-in components, one dataclass per `type:`; the catalog says which type takes which."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Dict, List, Literal, Optional
+
+ONE_TRUTH = "the tokenizer files of the weights say so"
+
+
+# ---- optimizers
+
+@dataclass(frozen=True)
+class AdamW:
+    """Decoupled weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101), bias-corrected."""
+
+    learning_rate: Optional[float] = None
+    """Peak rate; `lr_schedule.learning_rate` wins when both are given."""
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    """Decay of matrices and tables; norms and biases never decay."""
+
+
+# ---- learning-rate schedules
+
+@dataclass(frozen=True)
+class LinearSchedule:
+    """Warm-up, then straight down to `lr_end` at the last step."""
+
+    learning_rate: Optional[float] = None
+    """Peak rate; the optimizer's own when absent."""
+    lr_end: float = 0.0
+    warmup_lr_init: float = 0.0
+    """Rate of the first warm-up step."""
+    warmup_steps: int = 0
+    warmup_ratio: Optional[float] = None
+    """Share of all steps spent warming up; beats `warmup_steps`."""
+    warmup_epochs: Optional[int] = None
+    """Epochs spent warming up; beats `warmup_steps`."""
+    total_steps: int = -1
+    """Optimizer steps of the whole curve; -1: epochs times steps per epoch."""
+
+
+@dataclass(frozen=True)
+class CosineSchedule(LinearSchedule):
+    """Warm-up, then `num_cycles` of a cosine (0.5: once down to `lr_end`)."""
+
+    num_cycles: float = 0.5
+
+
+@dataclass(frozen=True)
+class CosineRestartsSchedule(LinearSchedule):
+    """Warm-up, then `num_cycles` falling half cosines with hard restarts."""
+
+    num_cycles: float = 1.0
+
+
+@dataclass(frozen=True)
+class PolynomialSchedule(LinearSchedule):
+    """Warm-up, then a polynomial of degree `power` down to `lr_end`."""
+
+    power: float = 1.0
+
+
+# ---- train step
+
+@dataclass(frozen=True)
+class OneStep:
+    """A step with a fixed loss scale `sens` and, when asked, clipping of the global gradient norm."""
+
+    sens: float = 1.0
+    use_clip_grad: bool = False
+    max_grad_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class LossScale:
+    """Loss scale of half precision: doubled after `scale_window` good steps, halved on overflow."""
+
+    type: Literal["DynamicLossScaleUpdateCell", "FixedLossScaleUpdateCell"] = "DynamicLossScaleUpdateCell"
+    loss_scale_value: float = 65536.0
+    scale_factor: int = 2
+    scale_window: int = 1000
+
+
+@dataclass(frozen=True)
+class ScaledStep:
+    """A step with a loss scale that skips overflowing updates."""
+
+    scale_sense: LossScale = field(default_factory=LossScale)
+    use_clip_grad: bool = True
+    max_grad_norm: float = 1.0
+    micro_batch_num: Optional[int] = None
+
+
+# ---- callbacks
+
+@dataclass(frozen=True)
+class LossMonitor:
+    """The training line."""
+
+    per_print_times: int = 1
+    """Optimizer steps between two lines."""
+
+
+@dataclass(frozen=True)
+class SummaryMonitor:
+    """TensorBoard events beside the json lines that every run writes."""
+
+    UNUSED: ClassVar[Dict[str, str]] = {"keep_default_action": "scalars are always written",
+                                        "summary_dir": "events lie in the run folder", "collect_freq": "every step is written"}
+
+
+@dataclass(frozen=True)
+class CheckpointMonitor:
+    """Training checkpoints."""
+
+    UNUSED: ClassVar[Dict[str, str]] = {"integrated_save": "checkpoints hold whole tensors",
+                                        "keep_checkpoint_per_n_minutes": "the newest keep_checkpoint_max stay"}
+
+    prefix: str = "mindformers"
+    directory: Optional[str] = None
+    """Folder of checkpoints; the run's own when absent."""
+    save_checkpoint_steps: int = 1000
+    """Optimizer steps between two checkpoints; one more is written at the end of training."""
+    save_checkpoint_seconds: int = 0
+    """Seconds between two checkpoints, when above 0, instead of steps."""
+    keep_checkpoint_max: int = 5
+    """Checkpoints of the run that stay on disk."""
+    async_save: bool = False
+
+
+@dataclass(frozen=True)
+class ObsMonitor:
+    """Upload to a cloud object store; without a store it does nothing."""
+
+    OLD_NAMES: ClassVar[Dict[str, str]] = {"upload_frequence": "upload_frequency"}
+
+    upload_frequency: int = 1
+    keep_last: bool = False
+
+
+# ---- metrics
+
+@dataclass(frozen=True)
+class SQuADMetric:
+    """Official exact match and F1."""
+
+    UNUSED: ClassVar[Dict[str, str]] = {"dataset_dir": "the evaluation dataset is scored", "temp_file_dir": "nothing is written between",
+                                        "do_lower_case": ONE_TRUTH}
+
+    n_best_size: int = 20
+    """Spans kept for each question."""
+    max_answer_len: int = 30
+    """Tokens of the longest answer."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of right labels."""
+
+    eval_type: Literal["classification", "multilabel"] = "classification"
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """A component without options."""
+
+
+# ---- data loaders
+
+@dataclass(frozen=True)
+class Loader:
+    """Options that every loader takes."""
+
+    UNUSED: ClassVar[Dict[str, str]] = {"column_names": "the task knows its columns by name",
+                                        "shard_equal_rows": "every rank gets equal rows"}
+
+    dataset_dir: str = ""
+    """Folder or file with the rows."""
+    stage: Optional[str] = None
+    """Part of the data: train, dev, test."""
+    shuffle: Optional[bool] = None
+    """Whether rows are reordered each epoch; training does, evaluation does not."""
+    num_samples: Optional[int] = None
+    """Rows used; all when absent."""
+
+
+@dataclass(frozen=True)
+class SQuADLoader(Loader):
+    """SQuAD v1.1 files."""
+
+    max_question_len: int = 64
+    """Tokens of a question; the rest is cut."""
+    max_seq_len: Optional[int] = None
+    """Tokens of a window with question; the model's `seq_length` when absent."""
+    doc_stride: int = 128
+    """Tokens between the starts of two windows over a long context."""
+    cache_dir: Optional[str] = None
+    """Folder for prepared features; the user's cache folder when absent."""
+
+
+@dataclass(frozen=True)
+class FilesLoader(Loader):
+    """Files of a format that MindSpore reads itself (TFRecord, MindRecord)."""
+
+    dataset_files: Optional[List[str]] = None
+    columns_list: Optional[List[str]] = None
+
+
+# ---- tokenizers
+
+@dataclass(frozen=True)
+class WordPiece:
+    """WordPiece with BERT's special tokens."""
+
+    UNUSED: ClassVar[Dict[str, str]] = {"is_tokenize_char": "Chinese is cut into characters in any case",
+                                        "do_basic_tokenize": "basic tokenization is part of WordPiece here"}
+
+    vocab_file: Optional[str] = None
+    """vocab.txt; absent: the tokenizer files beside the weights."""
+    checkpoint_name_or_path: Optional[str] = None
+    """Name or folder whose tokenizer files are used."""
+    do_lower_case: bool = True
+    cls_token: str = "[CLS]"
+    sep_token: str = "[SEP]"
+    pad_token: str = "[PAD]"
+    unk_token: str = "[UNK]"
+    mask_token: str = "[MASK]"
+
+
+@dataclass(frozen=True)
+class PretrainedTokenizer:
+    """A tokenizer known by its special tokens and, for translation, its lengths."""
+
+    vocab_file: Optional[str] = None
+    checkpoint_name_or_path: Optional[str] = None
+    unk_token: Optional[str] = None
+    bos_token: Optional[str] = None
+    eos_token: Optional[str] = None
+    pad_token: Optional[str] = None
+    src_max_length: Optional[int] = None
+    tgt_max_length: Optional[int] = None
+    prefix: Optional[str] = None
+    stage: Optional[str] = None
+    extra: Optional[Dict[str, Any]] = None

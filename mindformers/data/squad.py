@@ -1,0 +1,245 @@
+"""Reader of SQuAD v1.1 files (Rajpurkar et al. 2016, arXiv:1606.05250): answers are spans of a context."""
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
+
+from mindformers.errors import DataError, UsageError, counted
+from mindformers.log import logger
+
+SPLIT_FILES = {"train": "train-v1.1.json", "dev": "dev-v1.1.json"}
+SHOWN_REJECTIONS = 5
+"""How many rejected rows are logged one by one."""
+KIND_NAMES = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question on one context."""
+
+    id: str
+    question: str
+    context: str
+    answers: Tuple[Tuple[str, int], ...] = ()
+    """(text, first character in `context`) of every accepted answer."""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A row that is not used, and why."""
+
+    id: str
+    title: str
+    reason: str
+    found: str = ""
+    """The text that stands where the answer should."""
+
+    def __str__(self) -> str:
+        return f"question {self.id!r} of {self.title!r}: {self.reason}"
+
+
+class SquadRows(NamedTuple):
+    """What a file gave."""
+
+    examples: List[Example]
+    rejected: List[Rejection]
+
+
+def squad_file(path: Union[str, Path], split: str) -> Path:
+    """Return the file of a split: `path` itself when it is a file, else the official name in the folder `path`.
+
+    Raises DataError when the folder or the file does not exist, or `split` is not "train" or "dev".
+    """
+    if split not in SPLIT_FILES:
+        raise DataError(f"{path}: unknown SQuAD split {split!r}; accepted are {' and '.join(map(repr, SPLIT_FILES))}")
+    place = Path(path)
+    if place.is_file():
+        return place
+    if not place.exists():
+        kind = "file" if place.suffix == ".json" else "folder"
+        raise DataError(f"{place}: no such {kind}; the SQuAD dataset must be a folder with {SPLIT_FILES['train']} and "
+                        f"{SPLIT_FILES['dev']}, or one .json file of that format")
+    file = place / SPLIT_FILES[split]
+    if not file.is_file():
+        present = sorted(item.name for item in place.iterdir())[:10] if place.is_dir() else []
+        raise DataError(f"{file}: no such file; the folder holds {', '.join(present) or 'nothing'}. Put the SQuAD v1.1 "
+                        f"{split} file there under this name, or give the path of the .json file itself")
+    return file
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_squad(path: Union[str, Path], split: str) -> SquadRows:
+    """Read a split of SQuAD v1.1 and check every row; rejected rows are returned, counted and logged.
+
+    Of "train", a row is rejected when it has no answer or an answer does not stand at its `answer_start`. Of "dev",
+    a question is scored against answer texts, so a wrong `answer_start` is only logged; a row without answers or with
+    an id that was seen before is rejected. Raises DataError when the file is missing, is no SQuAD file, or when no
+    row is left.
+    """
+    file = squad_file(path, split)
+    examples: List[Example] = []
+    rejected: List[Rejection] = []
+    misplaced: List[Rejection] = []
+    seen: Set[str] = set()
+    for title, example in rows_of(file, load_json(file)):
+        problem = check_row(example, title)
+        if problem and (split == "train" or not example.answers):
+            rejected.append(problem)
+        elif split == "dev" and example.id in seen:
+            rejected.append(Rejection(example.id, title, "the id occurs twice, but predictions are kept by id"))
+        else:
+            if problem:
+                misplaced.append(problem)
+            examples.append(example)
+        seen.add(example.id)
+    log_rows(f"{file}: {len(rejected)} of {counted(len(rejected) + len(examples), 'question')} rejected", rejected)
+    log_rows(f"{file}: {counted(len(misplaced), 'question')} kept although an answer is misplaced; scoring compares "
+             "texts", misplaced)
+    if not examples:
+        why = f"; all {len(rejected)} rows were rejected, the first: {rejected[0]}" if rejected else ""
+        raise DataError(f"{file}: no usable question{why}. Give a SQuAD v1.1 {split} file")
+    return SquadRows(examples, rejected)
+
+
+@dataclass(frozen=True)
+class SQuADDataLoader:
+    """Questions of one split, as a dataset section names them; the first `num_samples` of them, or all."""
+
+    dataset_dir: Union[str, Path]
+    """Folder with the official file names, or one file."""
+    stage: str = "train"
+    num_samples: Optional[int] = None
+
+    def __post_init__(self):
+        if self.num_samples is not None and self.num_samples < 1:
+            raise UsageError(f"num_samples={self.num_samples}: it must be at least 1, or absent for all")
+
+    def examples(self) -> List[Example]:
+        """Return the usable questions. Raises DataError when there are none."""
+        return read_squad(self.dataset_dir, self.stage).examples[:self.num_samples]
+
+    def identity(self) -> Dict[str, object]:
+        """Return what decides the content, for the key of a cache."""
+        return {"file": file_digest(squad_file(self.dataset_dir, self.stage)), "split": self.stage,
+                "num_samples": self.num_samples}
+
+
+def examples_from(rows: Iterable[object]) -> List[Example]:
+    """Return rows of a user's own dataset, `Example`s or mappings with id, question, context, answers, as examples.
+
+    `answers` is a list of {"text", "answer_start"} or of (text, start). Raises DataError that names the row.
+    """
+    examples = []
+    for number, row in enumerate(rows):
+        if isinstance(row, Example):
+            examples.append(row)
+            continue
+        try:
+            answers = tuple((item["text"], item["answer_start"]) if isinstance(item, dict) else tuple(item)
+                            for item in row.get("answers", ()))
+            example = Example(str(row.get("id", number)), row["question"], row["context"], answers)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise DataError(f"row {number} of the dataset is no question-answering row ({error!r}); it needs question, "
+                            "context and answers, each answer with text and answer_start") from error
+        examples.append(example)
+    return examples
+
+
+def load_json(file: Path) -> Dict[str, object]:
+    """Return the content of a JSON file that holds an object. Raises DataError."""
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: not readable ({error})") from error
+    if not raw.strip():
+        raise DataError(f"{file}: the file is empty; it must be a SQuAD v1.1 JSON file")
+    try:
+        content = json.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not UTF-8 text ({error}); it must be a SQuAD v1.1 JSON file") from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"{file}:{error.lineno}: not JSON ({error.msg}); the file may be cut off. "
+                        "It must be a SQuAD v1.1 JSON file") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{file}: no SQuAD file: the top is {kind_of(content)}, it must be an object with 'data'")
+    return content
+
+
+def rows_of(file: Path, content: Dict[str, object]):
+    """Yield (title, Example) for every question. Raises DataError naming the first key that is missing or wrong."""
+    for number, article in enumerate(take(file, content, "data", list, "the top")):
+        place = f"data[{number}]"
+        paragraphs = take(file, article, "paragraphs", list, place)
+        title = str(article.get("title", place))
+        for paragraph_number, paragraph in enumerate(paragraphs):
+            inner = f"{place}.paragraphs[{paragraph_number}]"
+            context = take(file, paragraph, "context", str, inner)
+            for row_number, row in enumerate(take(file, paragraph, "qas", list, inner)):
+                yield title, row_of(file, row, context, f"{inner}.qas[{row_number}]")
+
+
+def row_of(file: Path, row: Dict[str, object], context: str, place: str) -> Example:
+    """Return one question; an absent 'answers' is an empty one."""
+    question = take(file, row, "question", str, place)
+    identity = take(file, row, "id", str, place)
+    answers = []
+    for number, answer in enumerate(take(file, row, "answers", list, place) if "answers" in row else ()):
+        inner = f"{place}.answers[{number}]"
+        answers.append((take(file, answer, "text", str, inner), take(file, answer, "answer_start", int, inner)))
+    return Example(identity, question, context, tuple(answers))
+
+
+def take(file: Path, holder: object, key: str, kind: type, place: str):
+    """Return `holder[key]` when it is of the wanted kind. Raises DataError saying what is missing at which place."""
+    if not isinstance(holder, dict):
+        raise DataError(f"{file}: no SQuAD v1.1 file: {place} is {kind_of(holder)}, it must be an object with '{key}'")
+    if key not in holder:
+        present = ", ".join(repr(name) for name in list(holder)[:8]) or "nothing"
+        raise DataError(f"{file}: no SQuAD v1.1 file: key '{key}' is missing at {place}, which holds {present}")
+    value = holder[key]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise DataError(f"{file}: no SQuAD v1.1 file: {place}.{key} is {kind_of(value)}, it must be {KIND_NAMES[kind]}")
+    return value
+
+
+def kind_of(value: object) -> str:
+    """Return the kind of a JSON value in words."""
+    if value is None:
+        return "null"
+    return KIND_NAMES.get(type(value), f"a {type(value).__name__}")
+
+
+def check_row(example: Example, title: str) -> Optional[Rejection]:
+    """Return what is wrong with the answers of a row, or None."""
+    if not example.answers:
+        return Rejection(example.id, title, "it has no answers, which SQuAD v1.1 requires")
+    for text, start in example.answers:
+        if not text.strip():
+            return Rejection(example.id, title, f"an answer is blank ({text!r})")
+        found = example.context[start:start + len(text)] if start >= 0 else ""
+        if found != text:
+            actual = example.context.find(text)
+            hint = f"it stands at {actual}" if actual >= 0 else "it stands nowhere in the context"
+            return Rejection(example.id, title, f"the answer {text!r} is not at character {start}, where {found!r} "
+                                                f"stands; {hint}", found)
+    return None
+
+
+def log_rows(summary: str, rows: List[Rejection]) -> None:
+    """Warn about rows: one line of summary, then the first few."""
+    if not rows:
+        return
+    logger.warning("%s; the first:", summary)
+    for row in rows[:SHOWN_REJECTIONS]:
+        logger.warning("  %s", row)

@@ -1,0 +1,1 @@
+"""What a model's outputs are worth: metrics, each equal to the published procedure of its task."""

@@ -1,0 +1,63 @@
+"""Tables of what there is: tasks, models, configurations."""
+from __future__ import annotations
+
+from typing import List, Sequence
+
+from mindformers.catalog import REGISTRY, TASKS
+from mindformers.config.places import configs_folder, run_files
+from mindformers.config.source import read_file
+from mindformers.registry import MindFormerModuleType as Type
+
+
+def tasks() -> str:
+    """Return one line per task: name, model classes, dataset, runner, parallel context."""
+    rows: List[Sequence[str]] = [("task", "models", "dataset", "runner", "parallel context")]
+    for name in REGISTRY.names(Type.TRAINER):
+        known = TASKS.get(name)
+        if REGISTRY.entry(Type.TRAINER, name).target is None:
+            rows.append((name, "(can be configured, not run yet)", "", "", ""))
+        elif known is None:
+            rows.append((name, "your own", "your own", "runners.train", "data parallel"))
+        else:
+            rows.append((name, ", ".join(_models_for(known.head)), known.dataset, known.runner, known.context))
+    return table(rows)
+
+
+def models() -> str:
+    """Return one line per named model: its class and the run file that carries it."""
+    rows: List[Sequence[str]] = [("model", "class", "run file")]
+    for name, file in run_files().items():
+        tree = read_file(file).tree
+        arch = _find_arch(file, tree)
+        rows.append((name, arch, str(file.relative_to(configs_folder().parent))))
+    for name in REGISTRY.names(Type.MODELS):
+        if REGISTRY.entry(Type.MODELS, name).origin != "mindformers.catalog":
+            rows.append((name, name, "(registered by you)"))
+    return table(rows)
+
+
+def configs() -> str:
+    """Return one line per run file: its name and what it is for."""
+    rows: List[Sequence[str]] = [("name", "file", "about")]
+    for name, file in run_files().items():
+        first = file.read_text(encoding="utf-8").splitlines()[:1]
+        about = first[0].lstrip("# ") if first and first[0].startswith("#") else ""
+        rows.append((name, str(file.relative_to(configs_folder().parent)), about))
+    return table(rows)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as columns of even width, the first row as the head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def _models_for(head: str) -> List[str]:
+    return [name for name in REGISTRY.names(Type.MODELS) if name.endswith(head)]
+
+
+def _find_arch(file, tree) -> str:
+    from mindformers.config.layers import load
+    arch = load(file).tree.get("model", {}).get("arch", {})
+    return arch.get("type", "") if isinstance(arch, dict) else str(arch or tree.get("trainer", {}).get("type", ""))

@@ -1,0 +1,95 @@
+"""BERT (Devlin et al. 2019, arXiv:1810.04805): field names as Hugging Face has them."""
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Dict, Optional, Tuple
+
+from mindformers.arch.stacks import ACTIVATIONS, EncoderArch, Head, positive_fields
+from mindformers.errors import UsageError, suggestion
+
+RUN_FIELDS = ("seq_length", "compute_dtype", "param_init_type", "checkpoint_name_or_path", "expand_ratio", "num_labels")
+"""Fields that describe a run and not the weights; they are not written into a Hugging Face config."""
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """Sizes and choices of a BERT encoder."""
+
+    OLD_NAMES: ClassVar[Dict[str, str]] = {
+        "embedding_size": "hidden_size", "num_layers": "num_hidden_layers", "num_heads": "num_attention_heads",
+        "dropout_prob": "hidden_dropout_prob", "layernorm_epsilon": "layer_norm_eps",
+    }
+    RIVALS: ClassVar[Dict[str, str]] = {"expand_ratio": "intermediate_size"}
+    UNUSED: ClassVar[Dict[str, str]] = {
+        "batch_size": "the model takes any batch", "use_one_hot_embeddings": "tables are looked up",
+        "post_layernorm_residual": "BERT normalises after each sub-layer", "use_relative_positions": "BERT's are absolute",
+        "use_past": "an encoder has no cache", "use_moe": "the blocks are dense",
+    }
+    model_type: ClassVar[str] = "bert"
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    """Width of the feed-forward."""
+    expand_ratio: Optional[int] = None
+    """Width of the feed-forward as a multiple of `hidden_size`, in place of `intermediate_size`."""
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    """Entries of the learned position table: the longest sequence, in tokens."""
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+    num_labels: int = 2
+    """Outputs of a classification head."""
+    seq_length: Optional[int] = None
+    """Tokens of a training sample; the task's usual length when absent."""
+    param_init_type: str = "float32"
+    compute_dtype: str = "float32"
+    """Type of activations on a device; a CPU computes in float32."""
+    checkpoint_name_or_path: Optional[str] = None
+    """Weights to start from when the run names none."""
+
+    def problem(self) -> Optional[str]:
+        """Return what is wrong with the sizes, or None."""
+        if self.hidden_act not in ACTIVATIONS:
+            return f"hidden_act is '{self.hidden_act}'.{suggestion(self.hidden_act, sorted(ACTIVATIONS))}"
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                return f"{name} is {getattr(self, name)}; it must be at least 0 and below 1"
+        return positive_fields(self.arch("none"))
+
+    def arch(self, head: Head) -> EncoderArch:
+        """Return the stack that this configuration describes, with a head on it."""
+        width = self.intermediate_size if self.expand_ratio is None else self.expand_ratio * self.hidden_size
+        return EncoderArch(
+            vocab_size=self.vocab_size, hidden_size=self.hidden_size, num_layers=self.num_hidden_layers,
+            num_heads=self.num_attention_heads, intermediate_size=width, max_positions=self.max_position_embeddings,
+            type_vocab_size=self.type_vocab_size, activation=ACTIVATIONS[self.hidden_act], norm_eps=self.layer_norm_eps,
+            hidden_dropout=self.hidden_dropout_prob, attention_dropout=self.attention_probs_dropout_prob,
+            init_std=self.initializer_range, pad_token_id=self.pad_token_id, head=head, num_labels=self.num_labels)
+
+    @classmethod
+    def from_hf(cls, values: Dict[str, Any]) -> BertConfig:
+        """Return the configuration in a Hugging Face config.json. Raises UsageError for what this encoder cannot be."""
+        refused: Tuple[Tuple[str, Any], ...] = (("position_embedding_type", "absolute"), ("is_decoder", False),
+                                                ("add_cross_attention", False))
+        for key, accepted in refused:
+            if values.get(key, accepted) != accepted:
+                raise UsageError(f"config.json: {key} is {values[key]!r}; this encoder carries {accepted!r} alone")
+        names = {item.name for item in fields(cls)} - set(RUN_FIELDS)
+        config = cls(**{key: value for key, value in values.items() if key in names and value is not None})
+        wrong = config.problem()
+        if wrong:
+            raise UsageError(f"config.json: {wrong}")
+        return config
+
+    def to_hf(self) -> Dict[str, Any]:
+        """Return what Hugging Face's config.json holds."""
+        kept = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in RUN_FIELDS}
+        kept["intermediate_size"] = self.arch("none").intermediate_size
+        return {"model_type": self.model_type, **kept, "position_embedding_type": "absolute"}

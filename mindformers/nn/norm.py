@@ -1,0 +1,39 @@
+"""Layer norm, alone and at the end of a residual branch. Parameters and sums are float32 whatever the activations are.
+
+Shape suffixes: B batch, S sequence, D hidden.
+"""
+from __future__ import annotations
+
+from mindspore import Parameter, nn, ops
+from mindspore.common.initializer import initializer
+
+from mindformers.nn import functional
+from mindformers.nn.dropout import Dropout
+
+
+class LayerNorm(nn.Cell):
+    """Layer norm over the last dimension (Ba et al. 2016, arXiv:1607.06450); weight and bias [D]."""
+
+    def __init__(self, size: int, eps: float):
+        super().__init__()
+        self.weight = Parameter(initializer("ones", (size,)), name="weight")
+        self.bias = Parameter(initializer("zeros", (size,)), name="bias")
+        self.norm = ops.LayerNorm(begin_norm_axis=-1, begin_params_axis=-1, epsilon=eps)
+
+    def construct(self, x):
+        """x [..., D] -> the same shape and dtype."""
+        return functional.layer_norm(x, self.weight, self.bias, self.norm)
+
+
+class ResidualNorm(LayerNorm):
+    """norm(residual + dropout(branch)): the end of each sub-layer of a post-norm block, one cell for one kernel."""
+
+    def __init__(self, size: int, eps: float, dropout: float, site: int):
+        super().__init__(size, eps)
+        self.dropout = Dropout(dropout, site)
+        self.add = ops.Add()
+
+    def construct(self, branch_BSD, residual_BSD, noise=None):
+        """Both [B, S, D]; `noise` from DropoutNoise in training."""
+        summed_BSD = self.add(residual_BSD, self.dropout(branch_BSD, noise))
+        return functional.layer_norm(summed_BSD, self.weight, self.bias, self.norm)

@@ -1,0 +1,132 @@
+"""Folders of runs: each run has its own below `output_dir`, and what an earlier run wrote stays.
+
+``output_dir/runs/0001-finetune/`` holds ``rank_0/checkpoint``, ``rank_0/metrics.jsonl``, ``log/rank_0`` and the run's
+configuration; ``output_dir/rank_0`` and ``output_dir/log`` lead to the newest training run.
+"""
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+from mindformers.errors import CheckpointError, OutputError
+from mindformers.log import logger
+from mindformers.train.checkpoint import newest_valid
+
+RUNS = "runs"
+TRAINING = ("train", "finetune")
+_NAME = re.compile(r"^(\d{4,})-(\w+)$")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder, seen from one rank."""
+
+    path: Path
+    rank: int = 0
+
+    @property
+    def of_rank(self) -> Path:
+        """What this rank alone writes."""
+        return self.path / f"rank_{self.rank}"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Training checkpoints of this rank."""
+        return self.of_rank / "checkpoint"
+
+    @property
+    def logs(self) -> Path:
+        """Log files of this rank."""
+        return self.path / "log" / f"rank_{self.rank}"
+
+
+def output_root(output_dir: str) -> Path:
+    """Return the folder of runs; the environment's LOCAL_DEFAULT_PATH moves the default one."""
+    moved = os.environ.get("LOCAL_DEFAULT_PATH")
+    return Path(moved) if moved and output_dir == "./output" else Path(output_dir).expanduser()
+
+
+def earlier_runs(root: Path) -> List[Path]:
+    """Return the run folders below `root`, oldest first."""
+    folder = root / RUNS
+    found = [item for item in folder.iterdir() if _NAME.match(item.name)] if folder.is_dir() else []
+    return sorted(found, key=lambda item: int(item.name.split("-")[0]))
+
+
+def allocate(root: Path, mode: str, overwrite: bool = False) -> int:
+    """Create the folder of a new run and return its number; no two runs share one.
+
+    With `overwrite` the newest training run is removed first. Raises OutputError when `root` cannot be written.
+    """
+    try:
+        if overwrite and mode in TRAINING:
+            for run in [item for item in earlier_runs(root) if item.name.endswith(TRAINING)][-1:]:
+                logger.warning("--overwrite: removing the earlier run %s", run)
+                shutil.rmtree(run)
+        while True:
+            runs = earlier_runs(root)
+            number = int(runs[-1].name.split("-")[0]) + 1 if runs else 1
+            try:
+                (root / RUNS / f"{number:04d}-{mode}").mkdir(parents=True)
+                return number
+            except FileExistsError:
+                if not (root / RUNS).is_dir():
+                    raise
+    except OSError as error:
+        raise _unwritable(root, error) from None
+
+
+def enter(root: Path, mode: str, number: int, rank: int = 0) -> RunFolder:
+    """Return the folder of run `number` as `rank` sees it, ready to be written."""
+    folder = RunFolder(root / RUNS / f"{number:04d}-{mode}", rank)
+    try:
+        for path in (folder.of_rank, folder.logs):
+            path.mkdir(parents=True, exist_ok=True)
+        if mode in TRAINING and rank == 0:
+            for name in (f"rank_{rank}", "log"):
+                _lead_to(root / name, folder.path / name)
+    except OSError as error:
+        raise _unwritable(root, error) from None
+    return folder
+
+
+def _unwritable(root: Path, error: OSError) -> OutputError:
+    return OutputError(f"output folder {root} cannot be written: {error.strerror or error}; "
+                       "choose another one with --output_dir")
+
+
+def newest_checkpoint(root: Path, rank: int = 0) -> Path:
+    """Return the newest valid checkpoint of any run below `root`; says which damaged ones were skipped."""
+    skipped: List[Tuple[Path, str]] = []
+    for run in reversed(earlier_runs(root)):
+        for holder in (RunFolder(run, rank).checkpoints, RunFolder(run, 0).checkpoints):
+            found, damaged = newest_valid(holder) if holder.is_dir() else (None, [])
+            skipped += damaged
+            if found is not None:
+                for path, why in skipped:
+                    logger.warning("skipped the damaged checkpoint %s: %s", path, why)
+                return found
+    mismatches = [f"{path}: {why}" for path, why in skipped] or ["no training checkpoint"]
+    raise CheckpointError(str(root), mismatches, "Train first, or name the weights with --load_checkpoint.")
+
+
+def _lead_to(link: Path, target: Path) -> None:
+    """Let `link` lead to `target`; a real folder of that name (another tool's output) is left alone."""
+    if link.is_symlink():
+        link.unlink()
+    elif link.exists():
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
+
+
+def run_of(checkpoint: Path) -> Optional[Path]:
+    """Return the run folder that a checkpoint lies in, None for one outside of any."""
+    for parent in checkpoint.resolve().parents:
+        if _NAME.match(parent.name) and parent.parent.name == RUNS:
+            return parent
+    return None

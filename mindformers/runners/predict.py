@@ -1,0 +1,59 @@
+"""Prediction: a user's inputs to answers, printed and written to results.txt."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, List
+
+from mindformers.errors import UsageError
+from mindformers.log import banner, logger
+from mindformers.runners.session import Session, forward_of
+
+RESULTS = "results.txt"
+
+
+class PredictRunner(Session):
+    """Answers what `predict_data` asks."""
+
+    def run(self) -> List[Any]:
+        """Return one result per input."""
+        items = inputs(self.given.predict_data if self.given.predict_data is not None else self.config.predict_data)
+        banner("Start Prediction")
+        size = min(len(items), self.config.runner_config.batch_size or len(items))
+        results = self.task.predict(forward_of(self.model), items, top_k=self.config.top_k, batch_size=size)
+        logger.info("output result is: %s", results)
+        file = self.folder.path / RESULTS
+        lines = [json.dumps(result, ensure_ascii=False) for result in results]
+        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        logger.info("results are in %s", file)
+        return results
+
+
+def inputs(data: Any) -> List[Any]:
+    """Return the list of inputs: one object, a list of them, or the lines of a text file.
+
+    Raises UsageError when there is none.
+    """
+    if isinstance(data, str):
+        path = Path(data)
+        if len(data) < 4096 and "\n" not in data and path.suffix in (".txt", ".json", ".jsonl"):
+            if not path.is_file():
+                raise UsageError(f"predict_data: no such file: {data}")
+            return _from_file(path)
+        data = [data]
+    elif data is not None and not isinstance(data, list):
+        data = [data]
+    if not data:
+        raise UsageError("predict needs input: give --predict_data a text or a file with one input a line")
+    return data
+
+
+def _from_file(path: Path) -> List[Any]:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        parsed = json.loads(text)
+        return parsed if isinstance(parsed, list) else [parsed]
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise UsageError(f"predict_data: {path} holds no input")
+    return [json.loads(line) for line in lines] if path.suffix == ".jsonl" else lines

@@ -1,0 +1,179 @@
+"""What a run consists of once it is built; runners read it."""
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any, Dict, Optional
+
+import numpy as np
+from mindspore import Tensor, nn
+from mindspore.dataset import Dataset
+from mindspore.train import Model
+
+from mindformers.config.check import Checked
+from mindformers.config.schema import DatasetSection, RunConfig
+from mindformers.data.loader import BatchPlan, FeatureSet, create_dataset
+from mindformers.log import logger
+from mindformers.parallel.context import ParallelContext
+from mindformers.runners.folders import RunFolder
+from mindformers.train.checkpoint import TrainState
+from mindformers.train.step import column_positions
+
+
+@dataclass(frozen=True)
+class Portions:
+    """How a dataset is cut into batches."""
+
+    batch_size: int
+    """Rows per device and step."""
+    seed: int
+    shuffle: bool
+    drop_remainder: bool
+
+
+@dataclass(frozen=True)
+class Data:
+    """Features of a run and how this rank takes its share."""
+
+    context: ParallelContext
+    train: Optional[FeatureSet] = None
+    train_portions: Optional[Portions] = None
+    evaluation: Any = None
+    """What the task's `eval_features` returned: `.features` and whatever its metric needs."""
+    eval_batch_size: int = 1
+
+    @classmethod
+    def portioned(cls, config: RunConfig, context: ParallelContext, train: Optional[FeatureSet], evaluation: Any) -> Data:
+        """Return the data with the batch sizes and orders that the configuration asks for."""
+        portions = None
+        if train is not None:
+            section = config.train_dataset or DatasetSection()
+            shuffle = getattr(getattr(section.data_loader, "options", None), "shuffle", None)
+            portions = Portions(batch_size(config, section), config.seed if section.seed is None else section.seed,
+                                shuffle is not False, section.drop_remainder)
+        return cls(context, train, portions, evaluation, batch_size(config, config.eval_dataset or DatasetSection()))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one pass over the training rows."""
+        return self._plan().steps
+
+    def train_batches(self, epoch: int, step: int) -> Dataset:
+        """Return the training batches of this rank from a step of an epoch on (both counted from 0)."""
+        portions = self.train_portions
+        return create_dataset(self.train, portions.batch_size, shuffle=portions.shuffle, seed=portions.seed,
+                              epochs_done=epoch, start_step=step, rank=self.context.rank,
+                              num_ranks=self.context.num_ranks, drop_remainder=portions.drop_remainder)
+
+    def eval_batches(self) -> Dataset:
+        """Return the evaluation batches, all rows on every rank, with the column `row`."""
+        return create_dataset(self.evaluation.features, self.eval_batch_size, shuffle=False, seed=0, with_rows=True)
+
+    def _plan(self) -> BatchPlan:
+        portions = self.train_portions
+        return BatchPlan(len(self.train), portions.batch_size, portions.shuffle, portions.seed, self.context.rank,
+                         self.context.num_ranks, portions.drop_remainder)
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What training changes besides the weights."""
+
+    optimizer: nn.Optimizer
+    rates: np.ndarray
+    """Learning rate of every optimizer step, float32."""
+    loss_scale: Optional[nn.Cell]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where training starts: what counts as done, in whole epochs, steps of the next one, and the saved state."""
+
+    epoch: int = 0
+    step: int = 0
+    saved: Optional[TrainState] = None
+
+    @classmethod
+    def after(cls, saved: TrainState, steps_per_epoch: int) -> Start:
+        """Return the start behind a saved state, whose epoch counts from 1."""
+        return cls(saved.epoch - 1 + saved.step // steps_per_epoch, saved.step % steps_per_epoch, saved)
+
+
+@dataclass
+class Session:
+    """Base of the runners: a built run."""
+
+    checked: Checked
+    context: ParallelContext
+    folder: RunFolder
+    task: Any
+    tokenizer: Any
+    model: nn.Cell
+    data: Data
+    state: Optional[TrainingState]
+    start: Start
+    given: Any
+
+    @property
+    def config(self) -> RunConfig:
+        """The checked configuration."""
+        return self.checked.run
+
+    def evaluate(self) -> Dict[str, Any]:
+        """Score the model on the evaluation data and log the result; the model's training flag stays as it was."""
+        metric = self.given.metric
+        if metric is None:
+            metric = self.task.metric(self.data.evaluation)
+        forward = EvalCell(self.model, tuple(self.data.evaluation.features.columns))
+        training = self.model.training
+        self.model.set_train(False)
+        try:
+            result = Model(forward, eval_network=forward, metrics={self.task.metric_name: metric}).eval(
+                self.data.eval_batches(), dataset_sink_mode=False)
+        finally:
+            self.model.set_train(training)
+        scores = result[self.task.metric_name]
+        counts = {key: scores.pop(key) for key in ("scored", "total") if isinstance(scores, dict) and key in scores}
+        if counts:
+            logger.info("scored %d of %d", counts["scored"], counts["total"])
+        logger.info("%s = %s", self.task.metric_name, result)
+        return {**scores, **counts} if isinstance(scores, dict) else {self.task.metric_name: scores}
+
+
+class EvalCell(nn.Cell):
+    """The model as evaluation sees it: columns by name in, (row, *outputs) out."""
+
+    def __init__(self, model: nn.Cell, columns: tuple):
+        super().__init__(auto_prefix=False)
+        self.model = model
+        self.positions = column_positions(list(inspect.signature(model.construct).parameters), columns)
+
+    def construct(self, *columns):
+        arguments = ()
+        for position in self.positions:
+            arguments += (None if position < 0 else columns[position],)
+        outputs = self.model(*arguments)
+        if isinstance(outputs, tuple):
+            return (columns[-1], *outputs)
+        return columns[-1], outputs
+
+
+def batch_size(config: RunConfig, section: DatasetSection) -> int:
+    """Return the rows per device and step: the runner's number, or the dataset section's own."""
+    return config.runner_config.batch_size or section.batch_size
+
+
+def forward_of(model: nn.Cell) -> Any:
+    """Return a function from named arrays to the model's outputs as arrays, in inference mode."""
+    cells: Dict[tuple, nn.Cell] = {}
+
+    def forward(batch: Dict[str, np.ndarray]) -> Any:
+        names = (*batch, "row")
+        if names not in cells:
+            model.set_train(False)
+            cells[names] = EvalCell(model, tuple(batch))
+        rows = Tensor(np.zeros(1, np.int32))
+        _, *outputs = cells[names](*(Tensor(array) for array in batch.values()), rows)
+        arrays = tuple(output.asnumpy() for output in outputs)
+        return arrays if len(arrays) > 1 else arrays[0]
+    return forward

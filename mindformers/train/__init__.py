@@ -1,0 +1,1 @@
+"""One training step, what is watched and logged around it, and training checkpoints."""

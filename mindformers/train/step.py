@@ -1,0 +1,148 @@
+"""One training step as one graph: loss, gradients, mean over devices, clipping, update."""
+from __future__ import annotations
+
+import inspect
+from typing import Optional, Sequence
+
+import mindspore as ms
+from mindspore import Tensor, nn, ops
+
+from mindformers.errors import UsageError, suggestion
+
+REDUCING_MODES = ("data_parallel", "hybrid_parallel")
+"""Parallel modes in which MindSpore leaves the mean over devices to the step; in the others its compiler inserts it."""
+
+NORM_EPS = 1e-6
+"""Added to the norm before clipping divides by it, as torch.nn.utils.clip_grad_norm_ does."""
+
+_square = ops.Square()
+_sum = ops.ReduceSum()
+
+
+def _square_sum(gradient):
+    """Return the sum of squares, float32. Rows first: MindSpore sums to a scalar on one thread, rows on all."""
+    return _sum(_sum(_square(ops.cast(gradient, ms.float32)), -1))
+
+
+def _scaled(factor, gradient):
+    return gradient * ops.cast(factor, gradient.dtype)
+
+
+def column_positions(parameters: Sequence[str], columns: Sequence[str]) -> tuple:
+    """Return for each of `parameters` the number of its column, or -1; ends with the last one that has a column.
+
+    Raises:
+        UsageError: for a column that is not a parameter, or given twice.
+    """
+    unknown = [column for column in columns if column not in parameters]
+    if unknown:
+        raise UsageError(f"the model takes no column '{unknown[0]}'.{suggestion(unknown[0], tuple(parameters))} "
+                         f"Its inputs are {', '.join(parameters)}")
+    if len(set(columns)) < len(columns):
+        raise UsageError(f"a column is given twice: {', '.join(columns)}")
+    last = max((parameters.index(column) for column in columns), default=-1)
+    return tuple(columns.index(name) if name in columns else -1 for name in parameters[:last + 1])
+
+
+class LossCell(nn.Cell):
+    """Hands the columns of a dataset, in their order, to the inputs of `model.construct` that have these names.
+
+    Inputs without a column keep their default when they come last and are None otherwise. The result is the loss, or
+    the first element when the model returns several.
+
+    Raises:
+        UsageError: for a column that the model does not take, or an input without default that no column feeds.
+    """
+
+    def __init__(self, model: nn.Cell, columns: Sequence[str]):
+        super().__init__(auto_prefix=False)
+        self.model = model
+        inputs = inspect.signature(model.construct).parameters
+        self.positions = column_positions(list(inputs), list(columns))
+        unfed = [name for name, value in inputs.items()
+                 if value.default is value.empty and name not in columns and value.kind is value.POSITIONAL_OR_KEYWORD]
+        if unfed:
+            raise UsageError(f"no column feeds the model's input {', '.join(unfed)}; columns are {', '.join(columns)}")
+
+    def construct(self, *columns):
+        """Return the loss of one batch."""
+        arguments = ()
+        for position in self.positions:
+            arguments += (None if position < 0 else columns[position],)
+        outputs = self.model(*arguments)
+        if isinstance(outputs, tuple):
+            return outputs[0]
+        return outputs
+
+
+class TrainStep(nn.Cell):
+    """Trains one batch; for `mindspore.train.Model(step).train(...)`.
+
+    Returns (loss, overflow, loss scale, gradient norm) of the step, scalars: the loss of this device's batch without
+    the scale, whether a gradient was not finite, the scale that was used, and the global norm of the gradients before
+    clipping. A step that overflows changes neither weights nor optimizer state; this holds without a loss scale too,
+    since the norm, which is finite only if every gradient is, is worked out in any case.
+
+    Args:
+        loss_cell: returns the mean loss of a batch, a scalar.
+        optimizer: its `parameters` are trained.
+        max_grad_norm: gradients of a larger global norm are scaled down to it; None does not clip.
+        loss_scale: FixedLossScale, DynamicLossScale or None.
+
+    Raises:
+        UsageError: when `max_grad_norm` is not above zero.
+    """
+
+    def __init__(self, loss_cell: nn.Cell, optimizer: nn.Optimizer, max_grad_norm: Optional[float] = None,
+                 loss_scale: Optional[nn.Cell] = None):
+        super().__init__(auto_prefix=False)
+        if max_grad_norm is not None and not max_grad_norm > 0:
+            raise UsageError(f"max_grad_norm is {max_grad_norm}; it must be above 0, or absent for no clipping")
+        self.loss_cell = loss_cell
+        self.optimizer = optimizer
+        self.loss_scale = loss_scale
+        self.weights = optimizer.parameters
+        self.gradient = ops.value_and_grad(self.scaled_loss, None, self.weights, has_aux=True)
+        self.hyper_map = ops.HyperMap()
+        self.add_all = ops.AddN()
+        self.clips = max_grad_norm is not None
+        self.max_grad_norm = Tensor(max_grad_norm if self.clips else 0.0, ms.float32)
+        self.one = Tensor(1.0, ms.float32)
+        self.reduces = ms.get_auto_parallel_context("parallel_mode") in REDUCING_MODES
+        self.reducer = nn.Identity()
+        if self.reduces:
+            # Mean or sum, as `gradients_mean` of the parallel context says, over all devices.
+            self.reducer = nn.DistributedGradReducer(self.weights)
+        self.set_grad()
+
+    def scaled_loss(self, scale, *columns):
+        """Return what is differentiated, and the loss itself."""
+        loss = self.loss_cell(*columns)
+        if self.loss_scale is None:
+            return loss, loss
+        return ops.cast(loss, ms.float32) * scale, loss
+
+    def construct(self, *columns):
+        """Train on one batch."""
+        scale = self.one
+        if self.loss_scale is not None:
+            scale = self.loss_scale.current()
+        (_, loss), gradients = self.gradient(scale, *columns)
+        if self.reduces:
+            gradients = self.reducer(gradients)
+        norm = ops.sqrt(self.add_all(self.hyper_map(_square_sum, gradients))) / scale
+        finite = ops.isfinite(norm)
+        if finite:
+            norm = ops.depend(norm, self.update(gradients, norm, scale))
+        if self.loss_scale is not None:
+            norm = ops.depend(norm, self.loss_scale(finite))
+        return loss, ops.logical_not(finite), scale, norm
+
+    def update(self, gradients, norm, scale):
+        """Undo the loss scale and clip, in one pass over the gradients, then let the optimizer step."""
+        if self.clips or self.loss_scale is not None:
+            factor = self.one / scale
+            if self.clips:
+                factor = factor * ops.minimum(self.max_grad_norm / (norm + NORM_EPS), self.one)
+            gradients = self.hyper_map(ops.partial(_scaled, factor), gradients)
+        return self.optimizer(gradients)

