@@ -22,6 +22,7 @@ from mindformers.runners import folders
 from mindformers.runners.session import Data, Start, TrainingState
 from mindformers.tokenizers.find import find_tokenizer
 from mindformers.train.checkpoint import is_checkpoint, load_training_state
+from mindformers.train.checkpoint_files import require_valid
 from mindformers.train.loss_scale import DynamicLossScale, FixedLossScale
 from mindformers.weights.find import find_weights
 from mindformers.weights.restore import load_weights
@@ -201,7 +202,9 @@ def restore(config: RunConfig, model_: nn.Cell, data: Data, state_: Optional[Tra
     if weights is None:
         return Start(epoch=config.runner_config.initial_epoch)
     resumes = config.run_mode == "train"
-    if resumes and not is_checkpoint(weights):
+    if is_checkpoint(weights):
+        require_valid(weights)
+    elif resumes:
         raise UsageError(f"{weights} holds weights without a training state, so it cannot be resumed; "
                          "use --run_mode finetune to start training from these weights")
     fresh_head = ("head.*",) if config.run_mode == "finetune" else ()

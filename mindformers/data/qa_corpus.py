@@ -105,7 +105,7 @@ class CorpusReport:
     vocab_size: int
 
 
-def compose_lexicon(rng: random.Random, num_names: int = 1500) -> Lexicon:
+def compose_lexicon(rng: random.Random, num_names: int = 6000) -> Lexicon:
     """Return the words of train: `num_names` first names, as many cities, a third of it surnames; none of them of dev."""
     taken = {word.lower() for entry in (*words.DEV_WOMEN, *words.DEV_MEN, *words.DEV_SURNAMES, *words.DEV_CITIES)
              for word in entry.split()} - {word.lower() for word in words.TOWN_BEGINNINGS}
@@ -218,7 +218,7 @@ class Storyteller:
         """Choose who occurs, and the facts of each; no name, city, job or number occurs twice."""
         rng = self.rng
         narrator = rng.random() < 0.45
-        number = rng.choice((1, 1, 1, 2) if narrator else (1, 1, 1, 2, 2))
+        number = rng.choice((1, 1, 1, 2) if narrator else (1, 1, 2))
         people = []
         for index, (name, pronoun) in enumerate(rng.sample(self.lexicon.people, number)):
             if rng.random() < 0.2:
@@ -256,9 +256,33 @@ class Storyteller:
             units.append(unit)
         return units
 
+    def varied(self, wording: str, before: Lines, after: Lines) -> str:
+        """Put words that change nothing around a wording, now and then; around one that begins with ~ always."""
+        core, rng = wording.lstrip("~"), self.rng
+        if not before:
+            return core
+        chance = rng.random()
+        if core != wording:
+            chance *= 0.6
+        end = core[-1] if core[-1] in "?." else ""
+        body = core[:len(core) - len(end)]
+        if chance < 0.35:
+            opener = rng.choice(before)
+            first = body[0].lower() if opener[0].isupper() else body[0]
+            body = f"{opener} {first}{body[1:]}"
+        if 0.25 < chance < 0.6:
+            closer = rng.choice(after)
+            body += closer if closer.startswith(",") else f" {closer}"
+        return body + end
+
     def phrase(self, unit: Sequence[Fact]) -> str:
         """Choose a phrase that says `unit`, in the form of its person."""
-        return conjugate(self.rng.choice(self.phrases[tuple(fact.kind for fact in unit)]), unit[0].person)
+        phrase = self.rng.choice(self.phrases[tuple(fact.kind for fact in unit)])
+        return conjugate(self.varied(phrase, self.wording.before, self.wording.after), unit[0].person)
+
+    def question(self, choices: Sequence[str]) -> str:
+        """Choose a question."""
+        return self.varied(self.rng.choice(choices), self.wording.openers, self.wording.closers)
 
     def sentence(self, frames: Sequence[str], person: Person, named: bool, units: List[Tuple[Fact, ...]],
                  other: Optional[Tuple[Person, Tuple[Fact, ...]]] = None) -> Filled:
@@ -348,18 +372,18 @@ class Storyteller:
         for fact in context.facts:
             narrates = fact.person.pronoun == "I"
             named = not narrates and not (alone and rng.random() < 0.1)
-            template = rng.choice([line for line in self.fact_questions[fact.kind] if named or "{N}" not in line])
+            template = self.question([line for line in self.fact_questions[fact.kind] if named or "{N}" not in line])
             subject = fact.person
             if rng.random() < 0.5:
                 subject = replace(subject, name=subject.name.split()[0])
             asked.append((fill(template, subject, named, [fact]), fact.value, starts[fact][0]))
             if fact.person in starts and rng.random() < 0.35:
                 near = [start for start in starts[fact.person] if start <= starts[fact][0]] or starts[fact.person]
-                template = rng.choice(self.who_questions[(fact.kind,)])
+                template = self.question(self.who_questions[(fact.kind,)])
                 asked.append((fill(template, fact.person, False, [fact]), fact.person.name, near[-1]))
         for person in context.people:
             if person.pronoun == "I" and person in starts and rng.random() < 0.5:
-                asked.append((fill(rng.choice(self.wording.name_questions), person, False), person.name,
+                asked.append((fill(self.question(self.wording.name_questions), person, False), person.name,
                               starts[person][0]))
         rng.shuffle(asked)
         return asked

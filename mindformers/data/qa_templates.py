@@ -28,6 +28,13 @@ class Wording:
     """The narrator's own name, with up to two phrases."""
     wholes: Lines
     """Sentences whose fact does not follow the subject, any person."""
+    before: Lines
+    """Words that may stand before any phrase and change nothing; none: phrases stand as they are."""
+    after: Lines
+    """Words that may follow any phrase and change nothing."""
+    openers: Lines
+    """Words that may stand before any question, and what may follow it in `closers`."""
+    closers: Lines
     fillers: Lines
     """Sentences without a fact that is asked for, with other cities, names and numbers."""
     fact_questions: Lines
@@ -45,8 +52,16 @@ def lines(text: str) -> Lines:
 
 TRAIN = Wording(
     phrases=lines("""
-        now <lives|live> in {home} / still <lives|live> in {home} / <lives|live> in {home} these days
-        <lives|live> in {home} at the moment / <lives|live> in the city of {home}
+        ~<lives|live> in {home} / ~<has|have> a flat in {home} / ~<is|am> at home in {home} / ~was born in {origin}
+        ~<is|am> from {origin} / ~was raised in {origin} / ~<works|work> in {workplace}
+        ~<has|have> a job in {workplace} / ~<works|work> as {a} {job} / ~<is|am> {a} {job}
+        ~<works|work> as {a} {job} in {workplace} / ~<is|am> {a} {job} in {workplace} / ~<is|am> {age} years old
+        ~<is|am> {age} / ~turned {age} / ~<has|have> {count} {item} / ~<keeps|keep> {count} {item}
+        ~<looks|look> after {count} {item} / <has|have> lived in {home} for a long time
+        <has|have> worked in {workplace} for many years / <has|have> been {a} {job} for many years
+        <works|work> for a small firm in {workplace} / turned {age} just now / <has|have> a small company in {workplace}
+        <has|have> {count} very beautiful {item} / now <lives|live> in {home} / still <lives|live> in {home}
+        <lives|live> in {home} these days / <lives|live> in {home} at the moment / <lives|live> in the city of {home}
         <lives|live> with {their} family in {home} / <lives|live> near the river in {home}
         <lives|live> alone in {home} / <has|have> a house in {home} / <has|have> a big home in {home}
         <has|have> moved to {home} / <has|have> been living in {home} since last year
@@ -81,18 +96,24 @@ TRAIN = Wording(
     sentences=lines("""
         {P} {0}. / {P} {0} and {1}. / {P} {0}, and {P} {1}. / Everybody knows that {P} {0}.
         It is true that {P} {0} and {1}. / We heard that {P} {0}. / As you know, {P} {0}. / {P} {0}; {P} {1}.
+        {P} {0} and also {1}. / {P} {0}, but also {1}. / {P} {0}, but {P} {1}. / I think {P} {0}. / You know that {P} {0}.
+        These days, as you may know, {P} {0}. / {P} {0} and then {1}.
         They say that {P} {0} and also {1}. / {N}, who {0}, {1}. / My friend {N} {0}. / My neighbour {N} {0} and {1}.
         There is a person called {N} who {0}. / This is {N}, who {0} and {1}. / A friend called {N} {0}.
-        Our friend {N}, who {0}, {1}.
+        My cousin is called {N} and {0}. / This is my cousin {N}, who {0}. / Her good friend {N} {0}.
+        {N}, my neighbour, {0}. / Her cousin {N} {0} and {1}. / Our friend {N}, who {0}, {1}.
         """),
     pair_sentences=lines("""
         {P} {0}, but {Q} {1}. / {P} {0} and {Q} {1}. / {P} {0}; {Q} {1}. / While {P} {0}, {Q} {1}.
+        {P} {0} and, while we are here, {Q} {1}. / {P} {0}, and {Q} {1}.
         """),
     introductions=lines("""
         My name is {P}. / I am {P}. / Hello, I am {P}. / Hello, my name is {P}. / I am {P} and I {0}.
         I am {P} and {0}. / I am {P}, I {0} and I {1}. / I am called {P} and I {0}. / {P} is my name and I {0}.
         Hello, my name is {P}, I {0}. / My name is {P}, I {0} and {1}. / My first name is {P} and I {0}.
-        People call me {P} and I {0}. / You can call me {P}.
+        People call me {P} and I {0}. / You can call me {P}. / Good morning, my name is {P}.
+        Good morning, people call me {P} and I {0}. / Good morning, I am called {P}, I {0}.
+        Everybody knows me as {P} and I {0}. / Hello, everybody calls me {P}. / My name, as you know, is {P} and I {0}.
         """),
     wholes=lines("""
         {owner} home is in {home}. / {owner} house is in the city of {home}. / In {home} {P} <has|have> a small house.
@@ -106,55 +127,94 @@ TRAIN = Wording(
         {count} {item} belong to {owner} family. / In {owner} house there are {count} {item}.
         There are {count} {item} in {owner} garden. / The home of {N} is in the city of {home}.
         The birthplace of {N} is {origin}. / The office of {N} is in {workplace}. / The job of {N} is {job}.
-        The age of {N} is {age}. / The {count} {item} belong to {N}.
+        The age of {N} is {age}. / The {count} {item} belong to {N}. / The flat of {N} is in {home}.
+        The house of {N} is in the city of {home}. / {home} is where {owner} flat is.
+        The city where {N} grew up is {origin}. / {owner} birthplace is the city of {origin}.
+        The profession of {N} is that of {a} {job}. / {owner} job is {job}.
+        There are {count} old {item} in {owner} flat. / The city where {N} has {their} work is {workplace}.
+        """),
+    before=lines("""
+        also / really / surely / in fact / of course / indeed / certainly / as we know / clearly
+        """),
+    after=lines("""
+        too / as well / , as you know / , of course / indeed / , by the way / , I think / , it seems / , as people say
+        , in fact / , they say / for sure
+        """),
+    openers=lines("""
+        Tell me: / Please tell me: / Say: / My question is: / Well, / So / And / Now, / Please say: / You know it:
+        """),
+    closers=lines("""
+        then / again / , please / in fact / really / , do you know / , can you tell me / , would you say
         """),
     fillers=lines("""
-        The weather was fine. / It was a long day. / The train to {city} was late again.
-        A letter from {city} came this morning. / The road to {city} is closed today.
-        Many people visit {city} in summer. / {name} called this morning. / We met {name} at the market.
-        The bus number {number} was late. / It cost {number} euros. / We waited for {number} minutes.
-        {name} likes coffee and music. / They went to {city} for a holiday.
+        The weather was fine. / The sun was very warm. / The road was long. / The house is old. / {name} came home late.
+        It was a long day. / The train to {city} was late again. / A letter from {city} came this morning.
+        The road to {city} is closed today. / Many people visit {city} in summer. / {name} called this morning.
+        We met {name} at the market. / The bus number {number} was late. / It cost {number} euros.
+        We waited for {number} minutes. / {name} likes coffee and music. / They went to {city} for a holiday.
         """),
     fact_questions=lines("""
-        home: Where <does|do> {P} live now? / home: Where <does|do> {P} live these days?
-        home: Where <does|do> {P} live at the moment? / home: Where exactly <does|do> {P} live?
-        home: Where <is|am> {P} living? / home: Where <is|am> {P} living now? / home: In which city <does|do> {P} live?
-        home: Which city <does|do> {P} live in? / home: In what city <is|am> {P} living? / home: Where is {owner} home?
-        home: Where is {owner} house? / home: In which city is {owner} home? / home: Can you say where {P} <lives|live>?
-        home: Do you know the city where {P} <lives|live>? / home: What is {owner} home town? / home: Tell me the city where {P} <lives|live>. / home: What city <is|am> {P} living in? / home: Where can {owner} house be found?
-        origin: Where was {P} born and raised? / origin: Where exactly was {P} born?
-        origin: In which city was {P} born? / origin: Which city <does|do> {P} come from?
-        origin: Where <does|do> {P} originally come from? / origin: Where did {P} grow up?
-        origin: In which city did {P} grow up? / origin: Which city <is|am> {P} originally from?
-        origin: Do you know where {P} was born? / origin: What is {owner} place of birth? / origin: Tell me where {P} was born. / origin: What city <does|do> {P} come from? / origin: Where <is|am> {P} from originally? / origin: From which city <is|am> {P}? / origin: What is the birthplace of {N}?
+        age: ~What is {owner} age? / origin: ~Where <is|am> {P} from? / origin: ~Where <does|do> {P} come from?
+        count: ~How many {item} <does|do> {P} have? / age: ~How old <is|am> {P}? / job: ~What job <does|do> {P} have?
+        job: ~What is {owner} job? / job: ~What <does|do> {P} do? / workplace: ~Where <does|do> {P} work?
+        origin: ~Where was {P} born? / home: ~Where <does|do> {P} live? / home: Where <does|do> {P} live now?
+        home: Where <does|do> {P} live these days? / home: Where <does|do> {P} live at the moment?
+        home: Where exactly <does|do> {P} live? / home: Where <is|am> {P} living? / home: Where <is|am> {P} living now?
+        home: In which city <does|do> {P} live? / home: Which city <does|do> {P} live in?
+        home: In what city <is|am> {P} living? / home: Where is {owner} home? / home: Where is {owner} house?
+        home: In which city is {owner} home? / home: Can you say where {P} <lives|live>?
+        home: Do you know the city where {P} <lives|live>? / home: What is {owner} home town?
+        home: Tell me the city where {P} <lives|live>. / home: What city <is|am> {P} living in?
+        home: Where can {owner} house be found? / origin: Where was {P} born and raised?
+        origin: Where exactly was {P} born? / origin: In which city was {P} born?
+        origin: Which city <does|do> {P} come from? / origin: Where <does|do> {P} originally come from?
+        origin: Where did {P} grow up? / origin: In which city did {P} grow up?
+        origin: Which city <is|am> {P} originally from? / origin: Do you know where {P} was born?
+        origin: What is {owner} place of birth? / origin: Tell me where {P} was born.
+        origin: What city <does|do> {P} come from? / origin: Where <is|am> {P} from originally?
+        origin: From which city <is|am> {P}? / origin: What is the birthplace of {N}?
         workplace: Where <does|do> {P} work now? / workplace: Where <does|do> {P} work these days?
         workplace: Where exactly <does|do> {P} work? / workplace: Where <is|am> {P} working?
         workplace: In which city <does|do> {P} work? / workplace: Which city <does|do> {P} work in?
         workplace: Where is {owner} office? / workplace: In which city is {owner} office?
-        workplace: Where <does|do> {P} go to work? / workplace: Do you know where {P} <works|work>? / workplace: Tell me where {P} <works|work>. / workplace: What city <does|do> {P} work in? / workplace: In which city <is|am> {P} working? / workplace: Where <has|have> {P} found work?
+        workplace: Where <does|do> {P} go to work? / workplace: Do you know where {P} <works|work>?
+        workplace: Tell me where {P} <works|work>. / workplace: What city <does|do> {P} work in?
+        workplace: In which city <is|am> {P} working? / workplace: Where <has|have> {P} found work?
         job: What is {owner} profession? / job: What is {owner} new job? / job: What job <does|do> {P} have now?
         job: Which job <does|do> {P} have? / job: What kind of job <does|do> {P} have?
         job: What <does|do> {P} work as? / job: As what <does|do> {P} work? / job: How <does|do> {P} earn {their} money?
-        job: What work <does|do> {P} do? / job: What <does|do> {P} do every day? / job: What <is|am> {P} by profession? / job: Tell me what {P} <does|do>. / job: Which job <is|am> {P} doing? / job: What <does|do> {P} do for work? / job: Do you know the job of {N}?
-        age: How old <is|am> {P} now? / age: How old exactly <is|am> {P}? / age: What age <is|am> {P}?
-        age: What is {owner} age now? / age: At what age <is|am> {P}? / age: Tell me how old {P} <is|am>. / age: What is the age of {N}? / age: How many years old <is|am> {P}?
+        job: What work <does|do> {P} do? / job: What <does|do> {P} do every day? / job: What <is|am> {P} by profession?
+        job: Tell me what {P} <does|do>. / job: Which job <is|am> {P} doing? / job: What <does|do> {P} do for work?
+        job: Do you know the job of {N}? / age: How old <is|am> {P} now? / age: How old exactly <is|am> {P}?
+        age: What age <is|am> {P}? / age: What is {owner} age now? / age: At what age <is|am> {P}?
+        age: Tell me how old {P} <is|am>. / age: What is the age of {N}? / age: How many years old <is|am> {P}?
         age: Do you know how old {P} <is|am>? / age: Can you say how old {P} <is|am>?
         count: How many {item} <does|do> {P} have now? / count: How many {item} <does|do> {P} own?
         count: How many {item} <has|have> {P} got? / count: What number of {item} <does|do> {P} have?
         count: How many {item} belong to {N}? / count: Do you know how many {item} {P} <has|have>?
-        count: How many {item} are there in {owner} house? / count: {P} <has|have> how many {item}? / count: Tell me how many {item} {P} <has|have>. / count: How many {item} does {owner} family have? / count: How many {item} <is|am> {P} keeping?
+        count: How many {item} are there in {owner} house? / count: {P} <has|have> how many {item}?
+        count: Tell me how many {item} {P} <has|have>. / count: How many {item} does {owner} family have?
+        count: How many {item} <is|am> {P} keeping?
         """),
     who_questions=lines("""
-        Who lives in {home} now? / Tell me who lives in {home}. / Who lives in the city of {home}? / Who has a house in {home}? / Who is living in {home}? / Which person lives in {home}? / Who has a home in {home}?
-        Who was born in the city of {origin}? / Which person was born in {origin}? / Who grew up in {origin}? / Tell me who was born in {origin}. / Who was born and raised in {origin}?
-        Who comes from {origin}? / Who works in {workplace} now? / Tell me who works in {workplace}. / Who is working in {workplace}? / Who works in the city of {workplace}? / Which person works in {workplace}?
-        Who has an office in {workplace}? / Who works as {a} {job} now? / Tell me who is {a} {job}. / Who is working as {a} {job}? / Who is now {a} {job}? / Who has a job as {a} {job}? / Which person is {a} {job}?
-        Who is employed as {a} {job}? / Who is now {age} years old? / Which person is {age} years old? / Who is {age}? / Tell me who is {age} years old. / Who is {age} years of age?
-        Who owns {count} {item}? / Which person has {count} {item}? / Who is the owner of {count} {item}? / Tell me who has {count} {item}. / Who has got {count} {item}? / Who has {count} {item} at home?
+        ~Who has {count} {item}? / ~Who is {age} years old? / ~Who is {a} {job}? / ~Who works as {a} {job}?
+        ~Who works in {workplace}? / ~Who was born in {origin}? / ~Who lives in {home}? / Who lives in {home} now?
+        Tell me who lives in {home}. / Who lives in the city of {home}? / Who has a house in {home}?
+        Who is living in {home}? / Which person lives in {home}? / Who has a home in {home}?
+        Who was born in the city of {origin}? / Which person was born in {origin}? / Who grew up in {origin}?
+        Tell me who was born in {origin}. / Who was born and raised in {origin}? / Who comes from {origin}?
+        Who works in {workplace} now? / Tell me who works in {workplace}. / Who is working in {workplace}?
+        Who works in the city of {workplace}? / Which person works in {workplace}? / Who has an office in {workplace}?
+        Who works as {a} {job} now? / Tell me who is {a} {job}. / Who is working as {a} {job}? / Who is now {a} {job}?
+        Who has a job as {a} {job}? / Which person is {a} {job}? / Who is employed as {a} {job}?
+        Who is now {age} years old? / Which person is {age} years old? / Who is {age}? / Tell me who is {age} years old.
+        Who is {age} years of age? / Who owns {count} {item}? / Which person has {count} {item}?
+        Who is the owner of {count} {item}? / Tell me who has {count} {item}. / Who has got {count} {item}?
+        Who has {count} {item} at home?
         """),
     name_questions=lines("""
-        What am I called? / What is my first name? / Who am I? / How do people call me? / Do you know my name?
-        Can you say what my name is?
+        ~What is my name? / What am I called? / What is my first name? / Who am I? / How do people call me?
+        Do you know my name? / Can you say what my name is?
         """),
 )
 
@@ -175,7 +235,7 @@ DEV = Wording(
         Her neighbour {N} {0} and {1}.
         """),
     pair_sentences=lines("""
-        {P} {0}, while {Q} {1}. / {P} {0} whereas {Q} {1}.
+        {P} {0}, while {Q} {1}. / While {P} {0}, we know that {Q} {1}.
         """),
     introductions=lines("""
         My name is {P} and I {0}. / My name is {P} and I {0} and {1}. / Good morning, I am {P} and I {0}.
@@ -187,6 +247,10 @@ DEV = Wording(
         There are {count} {item} in {owner} house. / The house of {N} is in {home}.
         The city where {N} was born is {origin}. / The profession of {N} is {job}.
         """),
+    before=(),
+    after=(),
+    openers=(),
+    closers=(),
     fillers=lines("""
         The sun was warm. / The road to {city} was long. / The train from {city} was late. / {name} came late.
         The number of the house is {number}.

@@ -20,8 +20,6 @@ from mindformers.nn.embedding import EmbeddingSum
 from mindformers.nn.init import initialize
 from mindformers.nn.linear import Linear
 
-SITES_PER_LAYER = 3
-
 
 class EncoderModel(nn.Cell):
     """An encoder built from `arch` (Devlin et al. 2019, arXiv:1810.04805); parameter names are canonical paths.
@@ -43,8 +41,7 @@ class EncoderModel(nn.Cell):
         self.seed = (ms.get_seed() or 0) if seed is None else seed
         dtype = functional.compute_dtype(compute_dtype, ms.get_context("device_target"))
         self.embed = EmbeddingSum(arch, site=0, dtype=dtype)
-        self.layers = nn.CellList([PostNormBlock(arch, 1 + SITES_PER_LAYER * layer)
-                                   for layer in range(arch.num_layers)])
+        self.layers = nn.CellList([PostNormBlock(arch, index) for index in range(arch.num_layers)])
         self.head_kind = arch.head
         if arch.head == "pooler":
             self.pooler = Linear(arch.hidden_size, arch.hidden_size)
@@ -52,7 +49,8 @@ class EncoderModel(nn.Cell):
             self.head = SpanHead(arch.hidden_size)
         self.drops = arch.hidden_dropout > 0 or arch.attention_dropout > 0
         if self.drops:
-            self.dropout = DropoutNoise(arch.hidden_size, arch.num_heads, self.seed)
+            self.dropout = DropoutNoise(arch.hidden_size, arch.num_heads, arch.num_layers, arch.hidden_dropout,
+                                        arch.attention_dropout, self.seed)
         if fill:
             initialize(self, arch, self.seed)
         self.set_train(False)

@@ -9,7 +9,7 @@ import math
 from mindspore import nn, ops
 from mindspore import dtype as mstype
 
-from mindformers.nn.dropout import KeepMask
+from mindformers.nn.dropout import mask_at
 from mindformers.nn.linear import Linear
 
 
@@ -65,31 +65,31 @@ class AttendWithDropout(Attend):
     def __init__(self, head_size: int, rate: float, site: int):
         super().__init__(head_size)
         self.kept_scale = 1.0 / (1.0 - rate)
-        self.keep = KeepMask(rate, site)
+        self.site = site
 
-    def construct(self, q_BNTH, k_BNSH, v_BNSH, bias_B1S1, rows, columns):
-        """rows [B, N, T, 1] and columns [B, N, T, S] of DropoutNoise -> context [B, N, T, H]."""
+    def construct(self, q_BNTH, k_BNSH, v_BNSH, bias_B1S1, table):
+        """table: the second output of DropoutNoise -> context [B, N, T, H]."""
         probs_BNTS = self.probabilities(q_BNTH, k_BNSH, bias_B1S1)
-        kept_BNTS = self.keep(rows, columns).astype(q_BNTH.dtype)
-        return self.mix(probs_BNTS * kept_BNTS, v_BNSH) * self.kept_scale
+        kept_BNTS = probs_BNTS * mask_at(table, self.site, probs_BNTS.shape, probs_BNTS.dtype)
+        return self.mix(kept_BNTS, v_BNSH) * self.kept_scale
 
-    def bprop(self, q_BNTH, k_BNSH, v_BNSH, bias_B1S1, rows, columns, context_BNTH, grad_BNTH):
+    def bprop(self, q_BNTH, k_BNSH, v_BNSH, bias_B1S1, table, context_BNTH, grad_BNTH):
         """Gradients of q, k and v; the rest is not trained.
 
-        With M the mask and D the row sums, dS = P (M dO v^T - D) = (P M) (dO v^T) - P D, so that a product with a
-        column more cannot serve; D is spread to full size first, because a broadcasting operator is slower on CPU
-        and keeps index tables of four times its output.
+        With M the mask and D the row sums, dS = P (M dO v^T - D) = (P M) (dO v^T) - P D: the mask itself need not
+        be kept. D is spread to full size first, because a broadcasting operator on CPU is slower and keeps index
+        tables of four times its output (MindSpore 2.10).
         """
         probs_BNTS = self.probabilities(q_BNTH, k_BNSH, bias_B1S1)
-        kept_BNTS = self.keep(rows, columns).astype(q_BNTH.dtype)
+        kept_BNTS = probs_BNTS * mask_at(table, self.site, probs_BNTS.shape, probs_BNTS.dtype)
         row_sum_BNT1 = (grad_BNTH * context_BNTH).sum(-1, keepdims=True)
-        grad_BNTH = grad_BNTH * self.kept_scale
         row_sum_BNTS = ops.broadcast_to(row_sum_BNT1, probs_BNTS.shape)
-        grad_scores_BNTS = probs_BNTS * (self.scores(grad_BNTH, v_BNSH) * kept_BNTS - row_sum_BNTS)
+        grad_BNTH = grad_BNTH * self.kept_scale
+        grad_scores_BNTS = kept_BNTS * self.scores(grad_BNTH, v_BNSH) - probs_BNTS * row_sum_BNTS
         return (self.mix(grad_scores_BNTS, k_BNSH) * self.scale,
                 self.mix_transposed(grad_scores_BNTS, q_BNTH) * self.scale,
-                self.mix_transposed(probs_BNTS * kept_BNTS, grad_BNTH),
-                ops.zeros_like(bias_B1S1), ops.zeros_like(rows), ops.zeros_like(columns))
+                self.mix_transposed(kept_BNTS, grad_BNTH),
+                ops.zeros_like(bias_B1S1), ops.zeros_like(table))
 
 
 class Attention(nn.Cell):
@@ -117,7 +117,7 @@ class Attention(nn.Cell):
         """x [B, T, D], bias [B, 1, T, 1] (functional.attention_bias) -> [B, T, D]; `noise` in training."""
         q_BNTH, k_BNSH, v_BNSH = self.heads(self.q(x_BTD)), self.heads(self.k(x_BTD)), self.heads(self.v(x_BTD))
         if self.training and self.rate > 0.0:
-            context_BNTH = self.attend_with_dropout(q_BNTH, k_BNSH, v_BNSH, bias, noise[2], noise[3])
+            context_BNTH = self.attend_with_dropout(q_BNTH, k_BNSH, v_BNSH, bias, noise[1])
         else:
             context_BNTH = self.attend(q_BNTH, k_BNSH, v_BNSH, bias)
         return self.o(self.swap(context_BNTH, (0, 2, 1, 3)).reshape(x_BTD.shape))

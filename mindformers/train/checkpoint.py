@@ -20,10 +20,10 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from mindformers.errors import CheckpointError
 from mindformers.train import checkpoint_files as files
+from mindformers.weights.writers import save_safetensors
 from mindformers.train.checkpoint_files import is_checkpoint, list_checkpoints, newest_valid, verify
 
 __all__ = ["TrainState", "is_checkpoint", "list_checkpoints", "load_training_state", "newest_valid", "read_state",
@@ -68,8 +68,8 @@ def save_checkpoint(folder: Path, prefix: str, rank: int, state: TrainState, mod
     own = any(entry.path == target and entry.run_id == state.run_id for entry in list_checkpoints(folder))
 
     def fill(temporary: Path) -> None:
-        _write_arrays(temporary / MODEL, model.parameters_dict())
-        _write_arrays(temporary / OPTIMIZER, _training_parameters(optimizer, loss_scale))
+        save_safetensors(temporary / MODEL, _arrays(model.parameters_dict()))
+        save_safetensors(temporary / OPTIMIZER, _arrays(_training_parameters(optimizer, loss_scale)))
         content = {"format": FORMAT, "format_version": files.FORMAT_VERSION, "saved_at": time.time(), **asdict(state)}
         (temporary / files.STATE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         for extra in extras:
@@ -149,10 +149,8 @@ def _mismatches(parameters: Dict[str, Parameter], arrays: Dict[str, np.ndarray])
     return problems
 
 
-def _write_arrays(path: Path, parameters: Dict[str, Parameter]) -> None:
-    # The safetensors writer stores a view from its base pointer, so an array must be contiguous to come out right;
-    # np.ascontiguousarray would do, were it not to turn a scalar into an array of one.
-    save_file({name: np.asarray(parameter.asnumpy(), order="C") for name, parameter in parameters.items()}, str(path))
+def _arrays(parameters: Dict[str, Parameter]) -> Dict[str, np.ndarray]:
+    return {name: parameter.asnumpy() for name, parameter in parameters.items()}
 
 
 def _read_arrays(path: Path) -> Dict[str, np.ndarray]:

@@ -45,7 +45,8 @@ def tiny_flags(corpus):
 def trained(tmp_path_factory, tiny_flags) -> Path:
     """The output folder of a finished tiny training run."""
     output = tmp_path_factory.mktemp("trained")
-    run_script(*tiny_flags, "--run_mode", "train", "--output_dir", output, "--epochs", "2", "--do_eval")
+    run_script(*tiny_flags, "--run_mode", "train", "--output_dir", output, "--epochs", "2", "--do_eval",
+               "--callbacks.0.per_print_times=1")
     return output
 
 
