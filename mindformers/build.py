@@ -116,8 +116,8 @@ def task(config: RunConfig, tokenizer_: Any, given: Given) -> Any:
     return cls.from_config(config, given.tokenizer if given.tokenizer is not None else tokenizer_)
 
 
-def model(config: RunConfig, given: Given) -> nn.Cell:
-    """Return the network, freshly initialised."""
+def model(config: RunConfig, context: ParallelContext, given: Given) -> nn.Cell:
+    """Return the network, freshly initialised: the same weights on every rank, dropout masks of its own on each."""
     banner("Build Net")
     if given.model is not None:
         return given.model
@@ -126,7 +126,10 @@ def model(config: RunConfig, given: Given) -> nn.Cell:
         raise ConfigError([Problem("model.arch", "missing; name a model class, e.g. type: BertForQuestionAnswering")])
     cls = REGISTRY.resolve(Type.MODELS, section.arch.type)
     sizes = [section.model_config.options] if section.model_config is not None else []
-    return cls(*sizes, **section.arch.arguments())
+    made = cls(*sizes, **section.arch.arguments())
+    if context.rank and hasattr(made, "dropout"):
+        made.dropout.set_seed(config.seed + context.rank)
+    return made
 
 
 def data_loader(section: Optional[DatasetSection], name: str, stage: str) -> Any:

@@ -44,9 +44,11 @@ def _lines(value: Any, path: KeyPath, merged: Merged, defaults: bool) -> Iterato
         head = f"{indent}-" if isinstance(key, int) else f"{indent}{key}:"
         if isinstance(item, (dict, list)) and item:
             inner: List[str] = list(_lines(item, here, merged, defaults))
-            if inner:
+            if inner and isinstance(key, int):   # the dash stands before the first key of the item
+                inner[0] = f"{head} {inner[0].lstrip()}"
+            elif inner:
                 yield head
-                yield from inner
+            yield from inner
             continue
         origin = merged.origins.get(here, DEFAULT)
         yield f"{head} {_scalar(item)}".ljust(COLUMN) + f"  # {origin}"

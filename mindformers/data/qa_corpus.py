@@ -228,8 +228,10 @@ class Storyteller:
         items, numbers = iter(rng.sample(words.ITEMS, 6)), rng.sample(range(2, 99), 97)
         facts = []
         for person in people:
-            num_facts = rng.choice((1, 2, 2, 3) if number == 1 else (1, 1, 2))
+            num_facts = rng.choice((1, 2, 2, 3, 3) if number == 1 else (1, 1, 2))
             kinds = rng.sample(KINDS + ("count",), num_facts)
+            if num_facts > 1 and rng.random() < 0.4:
+                kinds = rng.sample(CITY_KINDS, 2) + rng.sample(("job", "age", "count", "count"), num_facts - 2)
             for kind in kinds:
                 if kind in CITY_KINDS:
                     facts.append(Fact(person, kind, next(cities)))

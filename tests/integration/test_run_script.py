@@ -44,9 +44,9 @@ def test_a_second_run_leaves_the_first_as_it_was(trained, tiny_flags):
 
 def test_a_run_that_resumes_within_an_epoch_repeats_the_straight_run_bit_for_bit(tmp_path, tiny_flags):
     common = [*tiny_flags, "--run_mode", "train", "--epochs", "2", "--callbacks.0.per_print_times=1"]
-    run_script(*common, "--output_dir", tmp_path / "straight", "--callbacks.1.save_checkpoint_steps=100")
-    run_script(*common, "--output_dir", tmp_path / "stopped", "--callbacks.1.save_checkpoint_steps=3",
-               "--callbacks.1.keep_checkpoint_max=0")
+    run_script(*common, "--output_dir", tmp_path / "straight", "--callbacks.2.save_checkpoint_steps=100")
+    run_script(*common, "--output_dir", tmp_path / "stopped", "--callbacks.2.save_checkpoint_steps=3",
+               "--callbacks.2.keep_checkpoint_max=0")
     for checkpoint in (tmp_path / "stopped" / "rank_0" / "checkpoint").resolve().iterdir():
         if not checkpoint.name.endswith("-1_3"):
             shutil.rmtree(checkpoint)
