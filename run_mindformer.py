@@ -1,4 +1,5 @@
 """Start a run from the command line: ``python run_mindformer.py --config configs/qa/run_qa_bert_tiny.yaml``."""
+
 import sys
 
 from mindformers.cli import run_script

@@ -1,4 +1,5 @@
 """Packaging: the wheel carries configs/ as `mindformers/configs`, an editable install reads them from the checkout."""
+
 from pathlib import Path
 
 from setuptools import find_packages, setup

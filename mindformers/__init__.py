@@ -1,4 +1,5 @@
 """mindformers: transformers on MindSpore, configured by YAML. Names are imported when they are first used."""
+
 from __future__ import annotations
 
 import importlib

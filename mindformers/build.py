@@ -1,4 +1,5 @@
 """One function per section of the configuration: section to object."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -69,8 +70,11 @@ def run_folder(checked: Checked, context: ParallelContext) -> folders.RunFolder:
     for line in checked.merged.outdated:
         logger.warning(line)
     if checked.merged.unused:
-        logger.info("%d keys have no effect here ('mindformers check' lists them): %s", len(checked.merged.unused),
-                    ", ".join(line.split(": ")[1] for line in checked.merged.unused))
+        logger.info(
+            "%d keys have no effect here ('mindformers check' lists them): %s",
+            len(checked.merged.unused),
+            ", ".join(line.split(": ")[1] for line in checked.merged.unused),
+        )
     return folder
 
 
@@ -93,20 +97,33 @@ def weights_source(config: RunConfig) -> Optional[Path]:
     root = folders.output_root(config.output_dir)
     if config.resume or config.run_mode in ("eval", "predict") and folders.earlier_runs(root):
         return folders.newest_checkpoint(root, parallel.rank_from_environment())
-    named = getattr(config.model.model_config.options, "checkpoint_name_or_path", None) if config.model.model_config else None
+    named = (
+        getattr(config.model.model_config.options, "checkpoint_name_or_path", None)
+        if config.model.model_config
+        else None
+    )
     if named:
         return find_weights(named)
-    raise CheckpointError(config.run_mode, ["no weights are named"],
-                          f"{config.run_mode} starts from weights: give --load_checkpoint a folder or file, or set "
-                          "model.model_config.checkpoint_name_or_path"
-                          + ("; or train first, then the newest checkpoint of output_dir is taken."
-                             if config.run_mode != "finetune" else "."))
+    raise CheckpointError(
+        config.run_mode,
+        ["no weights are named"],
+        f"{config.run_mode} starts from weights: give --load_checkpoint a folder or file, or set "
+        "model.model_config.checkpoint_name_or_path"
+        + (
+            "; or train first, then the newest checkpoint of output_dir is taken."
+            if config.run_mode != "finetune"
+            else "."
+        ),
+    )
 
 
 def tokenizer(config: RunConfig, weights: Optional[Path]) -> Any:
     """Return the tokenizer: the one saved beside the weights, else the one that the configuration names; or None."""
-    sections = [section.tokenizer for section in (config.train_dataset, config.eval_dataset, config.processor)
-                if section is not None and section.tokenizer is not None]
+    sections = [
+        section.tokenizer
+        for section in (config.train_dataset, config.eval_dataset, config.processor)
+        if section is not None and section.tokenizer is not None
+    ]
     return find_tokenizer(sections[0] if sections else None, weights)
 
 
@@ -139,8 +156,11 @@ def data_loader(section: Optional[DatasetSection], name: str, stage: str) -> Any
     cls = REGISTRY.resolve(Type.DATASET_LOADER, section.data_loader.type)
     arguments = section.data_loader.arguments()
     if isinstance(section.data_loader.options, options.Loader):
-        arguments = {"dataset_dir": arguments["dataset_dir"], "stage": arguments["stage"] or stage,
-                     "num_samples": arguments["num_samples"]}
+        arguments = {
+            "dataset_dir": arguments["dataset_dir"],
+            "stage": arguments["stage"] or stage,
+            "num_samples": arguments["num_samples"],
+        }
     return cls(**arguments)
 
 
@@ -149,12 +169,18 @@ def datasets(config: RunConfig, task_: Any, context: ParallelContext, given: Giv
     train = evaluation = None
     if config.run_mode in TRAINING:
         banner("Build Dataset For Train")
-        train = task_.train_features(given.train_dataset if given.train_dataset is not None
-                                     else data_loader(config.train_dataset, "train_dataset", "train"))
+        train = task_.train_features(
+            given.train_dataset
+            if given.train_dataset is not None
+            else data_loader(config.train_dataset, "train_dataset", "train")
+        )
     if config.run_mode == "eval" or config.run_mode in TRAINING and config.do_eval:
         banner("Build Dataset For Evaluate")
-        evaluation = task_.eval_features(given.eval_dataset if given.eval_dataset is not None
-                                         else data_loader(config.eval_dataset, "eval_dataset", "dev"))
+        evaluation = task_.eval_features(
+            given.eval_dataset
+            if given.eval_dataset is not None
+            else data_loader(config.eval_dataset, "eval_dataset", "dev")
+        )
     return Data.portioned(config, context, train, evaluation)
 
 
@@ -186,7 +212,9 @@ def schedule(config: RunConfig, steps_per_epoch: int) -> Any:
     if epochs is not None:
         arguments["warmup_steps"] = epochs * steps_per_epoch
     arguments = {key: value for key, value in arguments.items() if value is not None}
-    return REGISTRY.resolve(Type.LR, config.lr_schedule.type)(peak, total_steps=run_steps if total < 1 else total, **arguments)
+    return REGISTRY.resolve(Type.LR, config.lr_schedule.type)(
+        peak, total_steps=run_steps if total < 1 else total, **arguments
+    )
 
 
 def loss_scale(wrapper: Component) -> Optional[nn.Cell]:
@@ -200,7 +228,9 @@ def loss_scale(wrapper: Component) -> Optional[nn.Cell]:
     return DynamicLossScale(scale.loss_scale_value, scale.scale_factor, scale.scale_window)
 
 
-def restore(config: RunConfig, model_: nn.Cell, data: Data, state_: Optional[TrainingState], weights: Optional[Path]) -> Start:
+def restore(
+    config: RunConfig, model_: nn.Cell, data: Data, state_: Optional[TrainingState], weights: Optional[Path]
+) -> Start:
     """Load weights and, when a training checkpoint is continued, the training state; returns where training starts."""
     if weights is None:
         return Start(epoch=config.runner_config.initial_epoch)
@@ -208,8 +238,10 @@ def restore(config: RunConfig, model_: nn.Cell, data: Data, state_: Optional[Tra
     if is_checkpoint(weights):
         require_valid(weights)
     elif resumes:
-        raise UsageError(f"{weights} holds weights without a training state, so it cannot be resumed; "
-                         "use --run_mode finetune to start training from these weights")
+        raise UsageError(
+            f"{weights} holds weights without a training state, so it cannot be resumed; "
+            "use --run_mode finetune to start training from these weights"
+        )
     fresh_head = ("head.*",) if config.run_mode == "finetune" else ()
     report = load_weights(model_, weights, weight_map=getattr(model_, "weight_map", None), new_parameters=fresh_head)
     logger.info("weights: %s", report)
@@ -223,4 +255,3 @@ def runner(config: RunConfig) -> Any:
     """Return the runner class of the run mode."""
     names = {"train": "train", "finetune": "train", "eval": "evaluate", "predict": "predict"}
     return REGISTRY.resolve(Type.RUNNER, names[config.run_mode])
-

@@ -1,10 +1,12 @@
 """Every built-in name in one place: what it stands for and which options it takes. Nothing is imported here."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Dict
 
-from mindformers.registry import Entry, MindFormerModuleType as Type, Registry
+from mindformers.registry import Entry, Registry
+from mindformers.registry import MindFormerModuleType as Type
 
 OPTIONS = "mindformers.config.options"
 NONE = f"{OPTIONS}:NoOptions"
@@ -33,8 +35,11 @@ _T = "mindformers.tasks"
 _CATALOG: Dict[str, Dict[str, Entry]] = {
     Type.TRAINER: {
         "general": Entry(f"{_T}.general:GeneralTask", about="a user's own model and dataset"),
-        "question_answering": Entry(f"{_T}.question_answering:QuestionAnsweringTask", aliases=("QuestionAnsweringTrainer",),
-                                    about="mark the answer to a question in a text"),
+        "question_answering": Entry(
+            f"{_T}.question_answering:QuestionAnsweringTask",
+            aliases=("QuestionAnsweringTrainer",),
+            about="mark the answer to a question in a text",
+        ),
         "text_classification": Entry(None, aliases=("TextClassificationTrainer",)),
         "token_classification": Entry(None, aliases=("TokenClassificationTrainer",)),
         "fill_mask": Entry(None, aliases=("MaskedLanguageModelingTrainer", "masked_language_modeling")),
@@ -56,13 +61,26 @@ _CATALOG: Dict[str, Dict[str, Entry]] = {
         "T5Config": Entry("mindformers.models.t5.config:T5Config", "mindformers.models.t5.config:T5Config"),
     },
     Type.OPTIMIZER: {
-        "adamw": Entry("mindformers.optim.adamw:AdamW", f"{OPTIONS}:AdamW",
-                       aliases=("AdamWeightDecay", "FusedAdamWeightDecay", "fused_adamw", "fp32_adamw", "FP32StateAdamWeightDecay")),
+        "adamw": Entry(
+            "mindformers.optim.adamw:AdamW",
+            f"{OPTIONS}:AdamW",
+            aliases=(
+                "AdamWeightDecay",
+                "FusedAdamWeightDecay",
+                "fused_adamw",
+                "fp32_adamw",
+                "FP32StateAdamWeightDecay",
+            ),
+        ),
     },
     Type.LR: {
-        "constant_with_warmup": Entry(f"{SCHEDULES}:constant_with_warmup", f"{OPTIONS}:LinearSchedule", aliases=("constant",)),
+        "constant_with_warmup": Entry(
+            f"{SCHEDULES}:constant_with_warmup", f"{OPTIONS}:LinearSchedule", aliases=("constant",)
+        ),
         "linear": Entry(f"{SCHEDULES}:linear", f"{OPTIONS}:LinearSchedule"),
-        "cosine": Entry(f"{SCHEDULES}:cosine", f"{OPTIONS}:CosineSchedule", aliases=("WarmUpCosineDecayV1", "WarmUpCosineDecayV2")),
+        "cosine": Entry(
+            f"{SCHEDULES}:cosine", f"{OPTIONS}:CosineSchedule", aliases=("WarmUpCosineDecayV1", "WarmUpCosineDecayV2")
+        ),
         "cosine_with_restarts": Entry(f"{SCHEDULES}:cosine_with_restarts", f"{OPTIONS}:CosineRestartsSchedule"),
         "polynomial": Entry(f"{SCHEDULES}:polynomial", f"{OPTIONS}:PolynomialSchedule", aliases=("WarmUpDecayLR",)),
     },
@@ -73,10 +91,15 @@ _CATALOG: Dict[str, Dict[str, Entry]] = {
         "MFPipelineWithLossScaleCell": Entry(None, f"{OPTIONS}:ScaledStep"),
     },
     Type.CALLBACK: {
-        "MFLossMonitor": Entry("mindformers.train.loss_monitor:LossMonitor", f"{OPTIONS}:LossMonitor", aliases=("LossMonitor",)),
+        "MFLossMonitor": Entry(
+            "mindformers.train.loss_monitor:LossMonitor", f"{OPTIONS}:LossMonitor", aliases=("LossMonitor",)
+        ),
         "SummaryMonitor": Entry("mindformers.train.scalars:ScalarWriter", f"{OPTIONS}:SummaryMonitor"),
-        "CheckpointMonitor": Entry("mindformers.train.checkpoint_callback:CheckpointMonitor", f"{OPTIONS}:CheckpointMonitor",
-                                   aliases=("CheckpointMointor",)),
+        "CheckpointMonitor": Entry(
+            "mindformers.train.checkpoint_callback:CheckpointMonitor",
+            f"{OPTIONS}:CheckpointMonitor",
+            aliases=("CheckpointMointor",),
+        ),
         "ObsMonitor": Entry(None, f"{OPTIONS}:ObsMonitor"),
     },
     Type.RUNNER: {
@@ -107,6 +130,7 @@ _CATALOG: Dict[str, Dict[str, Entry]] = {
         "T5Processor": Entry(None, NONE),
     },
 }
+
 
 @dataclass(frozen=True)
 class Family:

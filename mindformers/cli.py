@@ -1,4 +1,5 @@
 """The `mindformers` command. Every run ends in `run.run`; what a user did wrong ends in one message and exit code 2."""
+
 from __future__ import annotations
 
 import argparse
@@ -33,13 +34,15 @@ def _guarded(command: Callable[[List[str]], int], arguments: List[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:   # the reader of a pipe, e.g. `| head`, has left
+    except BrokenPipeError:  # the reader of a pipe, e.g. `| head`, has left
         sys.stderr.close()
         return 0
 
 
 def _run_script(arguments: List[str]) -> int:
-    parser = argparse.ArgumentParser(prog="run_mindformer.py", description="Train, evaluate or predict as a YAML file says.")
+    parser = argparse.ArgumentParser(
+        prog="run_mindformer.py", description="Train, evaluate or predict as a YAML file says."
+    )
     parser.add_argument("--config", required=True, help="run file, e.g. configs/qa/run_qa_bert_tiny.yaml")
     flags.add_run_flags(parser)
     kept, free = flags.split_free(arguments)
@@ -82,6 +85,7 @@ def _dispatch(arguments: List[str]) -> int:
 def _checked(arguments: argparse.Namespace, free: Sequence[str]):
     from mindformers.config.check import check_file
     from mindformers.config.places import find_config
+
     if arguments.register_path:
         register_folder(arguments.register_path)
     return check_file(find_config(arguments.config), flags.layers_for(arguments, free))
@@ -89,13 +93,15 @@ def _checked(arguments: argparse.Namespace, free: Sequence[str]):
 
 def _run(arguments: argparse.Namespace, free: Sequence[str] = ()) -> int:
     checked = _checked(arguments, free)
-    from mindformers.run import run   # imports MindSpore: a wrong configuration is reported before
+    from mindformers.run import run  # imports MindSpore: a wrong configuration is reported before
+
     run(checked)
     return 0
 
 
 def _check(arguments: argparse.Namespace, free: Sequence[str]) -> int:
     from mindformers.config.explain import explain
+
     checked = _checked(arguments, free)
     for line in (*checked.merged.outdated, *checked.merged.unused):
         print(f"# {line}")
@@ -105,6 +111,7 @@ def _check(arguments: argparse.Namespace, free: Sequence[str]) -> int:
 
 def _list(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     from mindformers.listing import configs, models, tasks
+
     if arguments.register_path:
         register_folder(arguments.register_path)
     print({"tasks": tasks, "models": models, "configs": configs}[arguments.what]())
@@ -113,6 +120,7 @@ def _list(arguments: argparse.Namespace, _: Sequence[str]) -> int:
 
 def _corpus(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     from mindformers.data.qa_corpus import write_corpus
+
     print(write_corpus(Path(arguments.folder), seed=arguments.seed, overwrite=arguments.overwrite))
     return 0
 

@@ -3,6 +3,7 @@
 The command line turns a `MindFormersError` into its message and exit code 2; anything else is a bug of ours and
 keeps its traceback.
 """
+
 from __future__ import annotations
 
 import difflib

@@ -1,4 +1,5 @@
 """Tables of what there is: tasks, models, configurations."""
+
 from __future__ import annotations
 
 from typing import List, Sequence
@@ -6,6 +7,7 @@ from typing import List, Sequence
 from mindformers.catalog import REGISTRY, TASKS
 from mindformers.config.places import configs_folder, run_files
 from mindformers.config.source import read_file
+from mindformers.registry import BUILT_IN
 from mindformers.registry import MindFormerModuleType as Type
 
 
@@ -30,10 +32,8 @@ def models() -> str:
         tree = read_file(file).tree
         arch = _find_arch(file, tree)
         rows.append((name, arch, str(file.relative_to(configs_folder().parent))))
-    for name in REGISTRY.names(Type.MODELS):
-        if REGISTRY.entry(Type.MODELS, name).origin != "mindformers.catalog":
-            rows.append((name, name, "(registered by you)"))
-    return table(rows)
+    own = [name for name in REGISTRY.names(Type.MODELS) if REGISTRY.entry(Type.MODELS, name).origin != BUILT_IN]
+    return table([*rows, *((name, name, "(registered by you)") for name in own)])
 
 
 def configs() -> str:
@@ -59,5 +59,6 @@ def _models_for(head: str) -> List[str]:
 
 def _find_arch(file, tree) -> str:
     from mindformers.config.layers import load
+
     arch = load(file).tree.get("model", {}).get("arch", {})
     return arch.get("type", "") if isinstance(arch, dict) else str(arch or tree.get("trainer", {}).get("type", ""))

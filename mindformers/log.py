@@ -2,6 +2,7 @@
 
 Line formats follow MindFormers r0.3, since users parse them.
 """
+
 from __future__ import annotations
 
 import logging

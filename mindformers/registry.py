@@ -3,8 +3,10 @@
 Built-in names are declared in `catalog.py`; users add their own with `MindFormerRegister`. A name belongs to one
 module type (`MindFormerModuleType`), so an optimizer and a callback may share a name.
 """
+
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -50,6 +52,8 @@ class MindFormerModuleType:
 
 MODULE_TYPES = tuple(value for key, value in vars(MindFormerModuleType).items() if key.isupper())
 
+BUILT_IN = "mindformers.catalog"
+
 SUPPLIED: Dict[str, Tuple[str, ...]] = {
     MindFormerModuleType.MODELS: ("config",),
     MindFormerModuleType.OPTIMIZER: ("params", "learning_rate"),
@@ -63,13 +67,13 @@ class Entry:
     """One registered name."""
 
     target: Union[str, Any, None]
-    """The object, or ``module:object`` imported at first use; None: the configuration knows it, no code carries it yet."""
+    """The object, or ``module:object`` imported at first use; None: it can be configured, no code carries it yet."""
     options: Optional[str] = None
     """``module:Dataclass`` of the keys the configuration may give; None: the parameters of the target itself."""
     aliases: Tuple[str, ...] = ()
     """Other accepted spellings; the first name is the one to use."""
     about: str = ""
-    origin: str = "mindformers.catalog"
+    origin: str = BUILT_IN
     """Where it was registered, for the message of a collision."""
 
 
@@ -88,8 +92,10 @@ class Registry:
             taken = self._names.get((module_type, spelling))
             if taken is not None:
                 origin = self._entries[(module_type, taken)].origin
-                raise UsageError(f"{module_type} '{spelling}' is registered already by {origin}; "
-                                 f"{entry.origin} must choose another name or alias")
+                raise UsageError(
+                    f"{module_type} '{spelling}' is registered already by {origin}; "
+                    f"{entry.origin} must choose another name or alias"
+                )
         self._entries[(module_type, name)] = entry
         for spelling in (name, *entry.aliases):
             self._names[(module_type, spelling)] = name
@@ -117,7 +123,9 @@ class Registry:
         """Import and return the object behind a name or alias."""
         entry = self.entry(module_type, name)
         if entry.target is None:
-            raise UsageError(f"{module_type} '{name}' can be configured and checked, but this version cannot run it yet")
+            raise UsageError(
+                f"{module_type} '{name}' can be configured and checked, but this version cannot run it yet"
+            )
         return load_object(entry.target) if isinstance(entry.target, str) else entry.target
 
     def options(self, module_type: str, name: str) -> type:
@@ -136,13 +144,13 @@ def load_object(target: str) -> Any:
 
 def signature_options(target: Callable, name: str, supplied: Tuple[str, ...] = ()) -> type:
     """Return a dataclass with one field per keyword that `target` takes, less those that the run supplies."""
-    fields = []
+    fields: List[Tuple[Any, ...]] = []
     for parameter in inspect.signature(target).parameters.values():
         if parameter.name in supplied or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
+        annotation: Any = Any if parameter.annotation is parameter.empty else parameter.annotation
         if not isinstance(annotation, type) or annotation.__module__ != "builtins":
-            annotation = Any   # only plain types are checked: others may need names we cannot see
+            annotation = Any  # only plain types are checked: others may need names we cannot see
         if annotation is float:
             annotation = Union[float, int]
         if parameter.default is None:
@@ -151,9 +159,13 @@ def signature_options(target: Callable, name: str, supplied: Tuple[str, ...] = (
         if default is MISSING:
             fields.append((parameter.name, annotation))
         else:
-            fields.append((parameter.name, annotation, field(default_factory=lambda value=default: value)))
+            fields.append((parameter.name, annotation, field(default_factory=functools.partial(_same, default))))
     fields.sort(key=len)
     return make_dataclass(f"{name}Options", fields, frozen=True)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def register_folder(folder: Union[str, Path]) -> List[str]:
@@ -172,6 +184,7 @@ def register_folder(folder: Union[str, Path]) -> List[str]:
         name = f"mindformers_user.{root.name}.{file.stem}"
         if name not in sys.modules:
             spec = importlib.util.spec_from_file_location(name, file)
+            assert spec is not None and spec.loader is not None  # a .py file always has both
             module = importlib.util.module_from_spec(spec)
             sys.modules[name] = module
             try:
@@ -181,7 +194,8 @@ def register_folder(folder: Union[str, Path]) -> List[str]:
                 raise
             except Exception as error:
                 del sys.modules[name]
-                raise UsageError(f"--register_path {folder}: {file.name} cannot be imported: "
-                                 f"{type(error).__name__}: {error}") from error
+                raise UsageError(
+                    f"--register_path {folder}: {file.name} cannot be imported: {type(error).__name__}: {error}"
+                ) from error
         loaded.append(name)
     return loaded

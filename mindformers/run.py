@@ -1,4 +1,5 @@
 """The story of a run, in order. Every door ends here: `run_mindformer.py`, the `mindformers` command and `Trainer`."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -15,14 +16,14 @@ def run(checked: Checked, given: Given = NOTHING_GIVEN) -> Any:
     configuration. Raises MindFormersError for what the user can repair.
     """
     config = checked.run
-    context = build.parallel_context(config)            # devices and graph mode, before any cell exists
-    folder = build.run_folder(checked, context)         # a folder of its own; nothing earlier is touched
-    weights = build.weights_source(config)              # where weights come from; None: from scratch
+    context = build.parallel_context(config)  # devices and graph mode, before any cell exists
+    folder = build.run_folder(checked, context)  # a folder of its own; nothing earlier is touched
+    weights = build.weights_source(config)  # where weights come from; None: from scratch
     tokenizer = build.tokenizer(config, weights)
-    task = build.task(config, tokenizer, given)         # which data, which head, which metric
-    model = build.model(config, context, given)               # arithmetic only
+    task = build.task(config, tokenizer, given)  # which data, which head, which metric
+    model = build.model(config, context, given)  # arithmetic only
     data = build.datasets(config, task, context, given)
-    state = build.state(config, model, data)            # optimizer, schedule, loss scale; None when nothing is trained
+    state = build.state(config, model, data)  # optimizer, schedule, loss scale; None when nothing is trained
     start = build.restore(config, model, data, state, weights)
     runner = build.runner(config)
     return runner(checked, context, folder, task, tokenizer, model, data, state, start, given).run()

@@ -1,4 +1,5 @@
 """`Trainer(task=..., model=...)`: the same runs from Python. It only gathers configuration layers and calls `run`."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -30,7 +31,7 @@ class Trainer:
         args: a run file or run name, a dict of configuration keys, or `TrainingArguments`.
         task: task name, see ``mindformers list tasks``.
         model: a name of ``mindformers list models``, a Hugging Face folder, or a cell of your own.
-        train_dataset, eval_dataset: a folder or file in the task's format, or an object of your own that the task reads.
+        train_dataset, eval_dataset: a folder or file in the task's format, or rows of your own.
         tokenizer: replaces the tokenizer that the weights or the configuration bring.
         callbacks: MindSpore callbacks, called after the configured ones.
         compute_metrics: a `mindspore.train.Metric` in place of the task's own.
@@ -40,23 +41,40 @@ class Trainer:
         UsageError: for arguments that do not fit together.
     """
 
-    def __init__(self, args: Union[None, str, Dict[str, Any], TrainingArguments] = None, task: str = "general",
-                 model: Union[None, str, nn.Cell] = None, train_dataset: Any = None, eval_dataset: Any = None,
-                 tokenizer: Any = None, callbacks: Optional[Sequence[Any]] = None, compute_metrics: Any = None):
+    def __init__(
+        self,
+        args: Union[None, str, Dict[str, Any], TrainingArguments] = None,
+        task: str = "general",
+        model: Union[None, str, nn.Cell] = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        tokenizer: Any = None,
+        callbacks: Optional[Sequence[Any]] = None,
+        compute_metrics: Any = None,
+    ):
         self.task = REGISTRY.canonical(Type.TRAINER, task)
         self._model_folder: Optional[str] = None
         self._file, self._layers = self._base(args, model)
-        self._given: Dict[str, Any] = {"callbacks": list(callbacks or ()), "tokenizer": tokenizer, "metric": compute_metrics,
-                                       "model": model if isinstance(model, nn.Cell) else None}
+        self._given: Dict[str, Any] = {
+            "callbacks": list(callbacks or ()),
+            "tokenizer": tokenizer,
+            "metric": compute_metrics,
+            "model": model if isinstance(model, nn.Cell) else None,
+        }
         for name, data in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
             if isinstance(data, (str, Path)):
                 self._set(f"{name}.data_loader.dataset_dir", str(data))
             elif data is not None:
                 self._given[name] = data
-        self._checked("train")   # a wrong configuration is reported when it is made, not when it is used
+        self._checked("train")  # a wrong configuration is reported when it is made, not when it is used
 
-    def train(self, resume_or_finetune_from_checkpoint: Union[None, bool, str] = None, initial_epoch: int = 0,
-              do_eval: bool = False, do_finetune: bool = False) -> Any:
+    def train(
+        self,
+        resume_or_finetune_from_checkpoint: Union[None, bool, str] = None,
+        initial_epoch: int = 0,
+        do_eval: bool = False,
+        do_finetune: bool = False,
+    ) -> Any:
         """Train; returns the scores of the last evaluation, if there was one.
 
         `resume_or_finetune_from_checkpoint`: True takes the newest checkpoint of the output folder, text names weights.
@@ -70,10 +88,12 @@ class Trainer:
         return self._run("finetune" if do_finetune else "train", layers)
 
     def evaluate(self, eval_checkpoint: Union[bool, str] = False) -> Dict[str, Any]:
-        """Score weights: True takes the newest checkpoint of the output folder, False the model's own, text names them."""
+        """Score weights: True takes the newest checkpoint of output_dir, False the model's own, text names them."""
         return self._run("eval", self._weights(eval_checkpoint))
 
-    def predict(self, predict_checkpoint: Union[None, bool, str] = None, input_data: Any = None, top_k: int = 1) -> List[Any]:
+    def predict(
+        self, predict_checkpoint: Union[None, bool, str] = None, input_data: Any = None, top_k: int = 1
+    ) -> List[Any]:
         """Return one result per input of `input_data`; `predict_checkpoint` as in `evaluate`."""
         if input_data is None:
             raise UsageError("Trainer.predict needs input_data: one input or a list of them")
@@ -104,7 +124,7 @@ class Trainer:
             return None
 
     def save_config(self, file: Union[str, Path]) -> Path:
-        """Write the whole configuration, every value with its origin, to a new YAML file; raises OutputError if it exists."""
+        """Write the whole configuration with origins to a new YAML file; raises OutputError if it exists."""
         path = Path(file)
         if path.exists():
             raise OutputError(f"{path} exists already; choose another name")
@@ -139,8 +159,11 @@ class Trainer:
         config = AutoConfig.from_pretrained(folder)
         head = TASKS[self.task].head if self.task in TASKS else "Model"
         options = {key: value for key, value in vars(config).items() if value is not None}
-        options.pop("seq_length", None)   # a matter of the run, not of the weights
-        section = {"arch": {"type": model_class(config, head).__name__}, "model_config": {"type": type(config).__name__, **options}}
+        options.pop("seq_length", None)  # a matter of the run, not of the weights
+        section = {
+            "arch": {"type": model_class(config, head).__name__},
+            "model_config": {"type": type(config).__name__, **options},
+        }
         return from_dict({"model": section}, str(folder / "config.json"))
 
     def _weights(self, source: Union[None, bool, str]) -> List[Layer]:
@@ -168,4 +191,3 @@ class Trainer:
         if self._model_folder and not layers and run_mode != "train":
             layers = self._weights(self._model_folder)
         return run(self._checked(run_mode, layers), Given(**{**self._given, **given}))
-

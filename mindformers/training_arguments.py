@@ -1,4 +1,5 @@
 """Training options under the names that Hugging Face users know; one table says where each goes."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
@@ -72,8 +73,11 @@ class TrainingArguments:
     def layers(self) -> List[Layer]:
         """Return one configuration layer per option that was given."""
         given: Dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
-        layers = [override(tuple(PATHS[name].split(".")), value, f"TrainingArguments.{name}")
-                  for name, value in given.items() if value is not None]
+        layers = [
+            override(tuple(PATHS[name].split(".")), value, f"TrainingArguments.{name}")
+            for name, value in given.items()
+            if value is not None
+        ]
         if self.max_grad_norm is not None:
             layers.append(override(("runner_wrapper", "use_clip_grad"), True, "TrainingArguments.max_grad_norm"))
         return layers

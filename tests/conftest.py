@@ -1,4 +1,5 @@
 """Fixtures that every test may use."""
+
 import os
 from pathlib import Path
 
@@ -13,7 +14,9 @@ def data_dir() -> Path:
     """The folder of real data."""
     folder = Path(os.environ.get("MINDFORMERS_TEST_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"no real data at {folder}: set MINDFORMERS_TEST_DATA to the folder that holds squad/, tokenizers/, ...")
+        pytest.skip(
+            f"no real data at {folder}: set MINDFORMERS_TEST_DATA to the folder that holds squad/, tokenizers/, ..."
+        )
     return folder
 
 

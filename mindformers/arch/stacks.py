@@ -1,4 +1,4 @@
-"""What a transformer stack is made of: closed choices and sizes, in the field's own terms. No framework, no family names.
+"""What a transformer stack is made of: closed choices and sizes, in the field's own terms.
 
 A family's config turns itself into one of these; cells, parameter paths, plans and weight maps all read it.
 """

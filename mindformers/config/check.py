@@ -1,4 +1,5 @@
 """From a file to a `RunConfig`: merge, settle, validate, then the rules across sections; all problems at once."""
+
 from __future__ import annotations
 
 import json
@@ -67,7 +68,9 @@ def _problem(details: Dict[str, Any], merged: Merged) -> Problem:
     path = _known_part(details["loc"], merged.tree)
     origin = merged.origin(path)
     if details["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return Problem(dotted(path), f"unknown key.{suggestion(str(path[-1]), _keys_at(path[:-1], merged.tree))}", origin)
+        return Problem(
+            dotted(path), f"unknown key.{suggestion(str(path[-1]), _keys_at(path[:-1], merged.tree))}", origin
+        )
     if details["type"] in ("missing", "missing_argument"):
         return Problem(dotted(details["loc"]), "missing; it has no default", merged.origin(details["loc"][:-1]))
     if details["type"] in ("component", "unknown_type"):
@@ -83,7 +86,7 @@ def _known_part(path: KeyPath, tree: Any) -> KeyPath:
         if not (isinstance(tree, dict) and key in tree or isinstance(tree, list) and isinstance(key, int)):
             break
         known.append(key)
-        tree = tree[key]
+        tree = tree[key]  # type: ignore[index]
     return tuple(known)
 
 

@@ -1,12 +1,12 @@
 """Sections whose keys depend on their `type:`; the registry says which types there are and what each one takes."""
-from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Dict, Optional, get_args, get_origin, get_type_hints
+from __future__ import annotations
 
 import dataclasses
 import functools
 import json
+from dataclasses import dataclass
+from typing import Any, Dict, Optional, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic_core import PydanticCustomError, core_schema
@@ -57,7 +57,7 @@ class Kind:
         return Component(canonical, adapter(options).validate_json(json.dumps(rest), strict=True))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def adapter(cls: type) -> TypeAdapter:
     """Return the strict validator of a dataclass; unknown keys are errors at every depth."""
     for item in _dataclasses_in(cls, set()):

@@ -1,4 +1,5 @@
 """Rules that tie sections together. Each yields problems with both numbers and what would be accepted."""
+
 from __future__ import annotations
 
 from typing import Any, Iterator, List
@@ -30,10 +31,19 @@ def _task(config: RunConfig, merged: Merged) -> Iterator[Problem]:
 
 
 def _counts(config: RunConfig, merged: Merged) -> Iterator[Problem]:
-    for path in ("runner_config.epochs", "runner_config.batch_size", "parallel_config.data_parallel",
-                 "parallel_config.model_parallel", "parallel_config.pipeline_stage", "parallel_config.micro_batch_num",
-                 "parallel_config.expert_parallel", "train_dataset.batch_size", "eval_dataset.batch_size",
-                 "train_dataset.repeat", "top_k"):
+    for path in (
+        "runner_config.epochs",
+        "runner_config.batch_size",
+        "parallel_config.data_parallel",
+        "parallel_config.model_parallel",
+        "parallel_config.pipeline_stage",
+        "parallel_config.micro_batch_num",
+        "parallel_config.expert_parallel",
+        "train_dataset.batch_size",
+        "eval_dataset.batch_size",
+        "train_dataset.repeat",
+        "top_k",
+    ):
         value: Any = config
         for key in path.split("."):
             value = getattr(value, key) if value is not None else None
@@ -51,19 +61,33 @@ def _model(config: RunConfig, merged: Merged) -> Iterator[Problem]:
     seq_length = getattr(options, "seq_length", None)
     positions = getattr(options, "max_position_embeddings", None)
     if seq_length and positions and seq_length > positions:
-        yield _at(merged, "model.model_config.seq_length",
-                  f"is {seq_length}, but max_position_embeddings gives the model only {positions} positions")
+        yield _at(
+            merged,
+            "model.model_config.seq_length",
+            f"is {seq_length}, but max_position_embeddings gives the model only {positions} positions",
+        )
 
 
 def _modes(config: RunConfig, merged: Merged) -> Iterator[Problem]:
     if config.profile and config.profile_stop_step < config.profile_start_step:
-        yield _at(merged, "profile_stop_step",
-                  f"is {config.profile_stop_step}, before profile_start_step {config.profile_start_step}")
+        yield _at(
+            merged,
+            "profile_stop_step",
+            f"is {config.profile_stop_step}, before profile_start_step {config.profile_start_step}",
+        )
     if config.moe_config.expert_num > 1:
-        yield _at(merged, "moe_config.expert_num", f"is {config.moe_config.expert_num}; models here are dense, so it must be 1")
+        yield _at(
+            merged,
+            "moe_config.expert_num",
+            f"is {config.moe_config.expert_num}; models here are dense, so it must be 1",
+        )
     if config.resume and config.load_checkpoint:
-        yield _at(merged, "resume", "continues the newest checkpoint of output_dir, "
-                                    f"but load_checkpoint names '{config.load_checkpoint}' too; give one of them")
+        yield _at(
+            merged,
+            "resume",
+            "continues the newest checkpoint of output_dir, "
+            f"but load_checkpoint names '{config.load_checkpoint}' too; give one of them",
+        )
     if config.resume and config.overwrite:
         yield _at(merged, "overwrite", "would replace the run that resume continues; give one of them")
 
@@ -72,8 +96,11 @@ def _callbacks(config: RunConfig, merged: Merged) -> Iterator[Problem]:
     for index, component in enumerate(config.callbacks):
         if getattr(component.options, "async_save", False):
             path = ("callbacks", index, "async_save")
-            yield Problem(dotted(path), "is not supported: checkpoints are written before training goes on; set it to false",
-                          merged.origin(path))
+            yield Problem(
+                dotted(path),
+                "is not supported: checkpoints are written before training goes on; set it to false",
+                merged.origin(path),
+            )
 
 
 def _datasets(config: RunConfig, merged: Merged) -> Iterator[Problem]:

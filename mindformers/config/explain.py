@@ -1,4 +1,5 @@
 """Print a configuration as YAML with the origin of every value behind it."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -38,13 +39,13 @@ def _lines(value: Any, path: KeyPath, merged: Merged, defaults: bool) -> Iterato
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, item in items:
         here = path + (key,)
-        written = any(known[:len(here)] == here for known in merged.origins)
+        written = any(known[: len(here)] == here for known in merged.origins)
         if not written and not defaults and not (key == "type" and path in merged.origins):
             continue
         head = f"{indent}-" if isinstance(key, int) else f"{indent}{key}:"
         if isinstance(item, (dict, list)) and item:
             inner: List[str] = list(_lines(item, here, merged, defaults))
-            if inner and isinstance(key, int):   # the dash stands before the first key of the item
+            if inner and isinstance(key, int):  # the dash stands before the first key of the item
                 inner[0] = f"{head} {inner[0].lstrip()}"
             elif inner:
                 yield head

@@ -1,11 +1,12 @@
-"""Command-line flags: one table from flag to configuration path. The three doors (script, command, Trainer) share it."""
+"""Command-line flags: one table from flag to configuration path. All three doors share it."""
+
 from __future__ import annotations
 
 import argparse
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from mindformers.config.layers import override
 from mindformers.config.settle import Raw
@@ -61,10 +62,15 @@ _FREE = re.compile(r"^--([A-Za-z_]\w*(?:\.\w+)+)(?:=(.*))?$", re.DOTALL)
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
     """Add every named flag, --options and --register_path to a parser."""
     for flag in FLAGS:
-        optional = {"nargs": "?", "const": "True"} if flag.switch else {}
+        optional: Dict[str, Any] = {"nargs": "?", "const": "True"} if flag.switch else {}
         parser.add_argument(f"--{flag.name}", help=flag.about, choices=flag.choices, **optional)
-    parser.add_argument("--options", nargs="+", default=[], metavar="KEY.SUB=VALUE",
-                        help="set any key, e.g. --options optimizer.weight_decay=0.1")
+    parser.add_argument(
+        "--options",
+        nargs="+",
+        default=[],
+        metavar="KEY.SUB=VALUE",
+        help="set any key, e.g. --options optimizer.weight_decay=0.1",
+    )
     parser.add_argument("--register_path", help="folder of Python files that register your own components")
 
 
@@ -121,4 +127,3 @@ def option_layer(text: str) -> Layer:
         raise UsageError(f"--options {text}: write KEY.SUB=VALUE, e.g. optimizer.weight_decay=0.1")
     path: KeyPath = tuple(re.findall(r"\w+", key))
     return override(path, None if value in ("null", "~") else Raw(value), f"--options {key}")
-

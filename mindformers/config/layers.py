@@ -2,6 +2,7 @@
 
 `null` deletes a key and a list replaces a list.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -13,8 +14,10 @@ from mindformers.errors import ConfigError, Problem, counted
 
 BASE_KEY = "base_config"
 
-MOVED_SECTIONS = ((("train_dataset_task", "dataset_config"), "train_dataset"),
-                  (("eval_dataset_task", "dataset_config"), "eval_dataset"))
+MOVED_SECTIONS = (
+    (("train_dataset_task", "dataset_config"), "train_dataset"),
+    (("eval_dataset_task", "dataset_config"), "eval_dataset"),
+)
 """Published files repeat a dataset section by a YAML alias; both paths name the same section here."""
 
 
@@ -76,14 +79,14 @@ def _with_bases(path: Path, chain: Tuple[Path, ...]) -> List[Layer]:
     return [*layers, layer]
 
 
-def _move(layer: Layer, old: KeyPath, new: str) -> None:
+def _move(layer: Layer, old: Tuple[str, str], new: str) -> None:
     """Fold the section at `old` into the top-level section `new` of the same layer, whose own keys win."""
     parent = layer.tree.get(old[0])
     if not isinstance(parent, dict) or not isinstance(parent.get(old[1]), dict):
         return
     moved = parent.pop(old[1])
-    kept = layer.tree.get(new) if isinstance(layer.tree.get(new), dict) else {}
-    layer.tree[new] = {**moved, **kept}
+    kept = layer.tree.get(new)
+    layer.tree[new] = {**moved, **(kept if isinstance(kept, dict) else {})}
     for path in [item for item in layer.origins if item[:2] == old]:
         layer.origins.setdefault((new, *path[2:]), layer.origins.pop(path))
 
@@ -111,7 +114,7 @@ def _lay_over(merged: Merged, tree: Dict[str, Any], path: KeyPath, layer: Layer,
         if isinstance(value, dict):
             _lay_over(merged, value, here, layer, rank)
         elif isinstance(value, list):
-            inner = {item: origin for item, origin in layer.origins.items() if item[:len(here)] == here}
+            inner = {item: origin for item, origin in layer.origins.items() if item[: len(here)] == here}
             merged.origins.update(inner)
             merged.ranks.update(dict.fromkeys(inner, rank))
 
@@ -122,11 +125,16 @@ def _lay_over_items(merged: Merged, items: Dict[str, Any], path: KeyPath, layer:
     for index, value in items.items():
         if int(index) >= len(target):
             origin = layer.origins.get(path + (index,), "")
-            raise ConfigError([Problem(dotted(path), f"has no item {index}; it holds {counted(len(target), 'item')}", origin)])
+            raise ConfigError(
+                [Problem(dotted(path), f"has no item {index}; it holds {counted(len(target), 'item')}", origin)]
+            )
         if isinstance(value, dict) and isinstance(target[int(index)], dict):
             here = path + (int(index),)
-            renamed = {path + (int(index), *item[len(here):]): origin for item, origin in layer.origins.items()
-                       if item[:len(here)] == path + (index,)}
+            renamed = {
+                path + (int(index), *item[len(here) :]): origin
+                for item, origin in layer.origins.items()
+                if item[: len(here)] == path + (index,)
+            }
             _lay_over(merged, value, here, Layer(value, renamed), rank)
         else:
             target[int(index)] = value
@@ -134,7 +142,7 @@ def _lay_over_items(merged: Merged, items: Dict[str, Any], path: KeyPath, layer:
 
 def _forget(merged: Merged, path: KeyPath) -> None:
     for record in (merged.origins, merged.ranks, merged.retyped):
-        for known in [item for item in record if item[:len(path)] == path]:
+        for known in [item for item in record if item[: len(path)] == path]:
             del record[known]
 
 
@@ -147,11 +155,11 @@ def _at(tree: Any, path: KeyPath) -> Any:
 def override(path: KeyPath, value: Any, origin: str) -> Layer:
     """Return a layer that sets one value, as a flag does."""
     layer = Layer({})
-    tree = layer.tree
+    tree: Any = layer.tree
     for depth, key in enumerate(path[:-1]):
         tree[key] = {}
         tree = tree[key]
-        layer.origins[path[:depth + 1]] = origin
+        layer.origins[path[: depth + 1]] = origin
     tree[path[-1]] = value
     layer.origins[path] = origin
     return layer

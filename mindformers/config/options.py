@@ -1,4 +1,5 @@
 """Options of the built-in components, one dataclass per `type:`; the catalog says which type takes which."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ ONE_TRUTH = "the tokenizer files of the weights say so"
 
 
 # ---- optimizers
+
 
 @dataclass(frozen=True)
 class AdamW:
@@ -23,6 +25,7 @@ class AdamW:
 
 
 # ---- learning-rate schedules
+
 
 @dataclass(frozen=True)
 class LinearSchedule:
@@ -65,6 +68,7 @@ class PolynomialSchedule(LinearSchedule):
 
 # ---- train step
 
+
 @dataclass(frozen=True)
 class OneStep:
     """A step with a fixed loss scale `sens` and, when asked, clipping of the global gradient norm."""
@@ -96,6 +100,7 @@ class ScaledStep:
 
 # ---- callbacks
 
+
 @dataclass(frozen=True)
 class LossMonitor:
     """The training line."""
@@ -108,16 +113,21 @@ class LossMonitor:
 class SummaryMonitor:
     """TensorBoard events beside the json lines that every run writes."""
 
-    UNUSED: ClassVar[Dict[str, str]] = {"keep_default_action": "scalars are always written",
-                                        "summary_dir": "events lie in the run folder", "collect_freq": "every step is written"}
+    UNUSED: ClassVar[Dict[str, str]] = {
+        "keep_default_action": "scalars are always written",
+        "summary_dir": "events lie in the run folder",
+        "collect_freq": "every step is written",
+    }
 
 
 @dataclass(frozen=True)
 class CheckpointMonitor:
     """Training checkpoints."""
 
-    UNUSED: ClassVar[Dict[str, str]] = {"integrated_save": "checkpoints hold whole tensors",
-                                        "keep_checkpoint_per_n_minutes": "the newest keep_checkpoint_max stay"}
+    UNUSED: ClassVar[Dict[str, str]] = {
+        "integrated_save": "checkpoints hold whole tensors",
+        "keep_checkpoint_per_n_minutes": "the newest keep_checkpoint_max stay",
+    }
 
     prefix: str = "mindformers"
     directory: Optional[str] = None
@@ -143,12 +153,16 @@ class ObsMonitor:
 
 # ---- metrics
 
+
 @dataclass(frozen=True)
 class SQuADMetric:
     """Official exact match and F1."""
 
-    UNUSED: ClassVar[Dict[str, str]] = {"dataset_dir": "the evaluation dataset is scored", "temp_file_dir": "nothing is written between",
-                                        "do_lower_case": ONE_TRUTH}
+    UNUSED: ClassVar[Dict[str, str]] = {
+        "dataset_dir": "the evaluation dataset is scored",
+        "temp_file_dir": "nothing is written between",
+        "do_lower_case": ONE_TRUTH,
+    }
 
     n_best_size: int = 20
     """Spans kept for each question."""
@@ -170,12 +184,15 @@ class NoOptions:
 
 # ---- data loaders
 
+
 @dataclass(frozen=True)
 class Loader:
     """Options that every loader takes."""
 
-    UNUSED: ClassVar[Dict[str, str]] = {"column_names": "the task knows its columns by name",
-                                        "shard_equal_rows": "every rank gets equal rows"}
+    UNUSED: ClassVar[Dict[str, str]] = {
+        "column_names": "the task knows its columns by name",
+        "shard_equal_rows": "every rank gets equal rows",
+    }
 
     dataset_dir: str = ""
     """Folder or file with the rows."""
@@ -211,12 +228,15 @@ class FilesLoader(Loader):
 
 # ---- tokenizers
 
+
 @dataclass(frozen=True)
 class WordPiece:
     """WordPiece with BERT's special tokens."""
 
-    UNUSED: ClassVar[Dict[str, str]] = {"is_tokenize_char": "Chinese is cut into characters in any case",
-                                        "do_basic_tokenize": "basic tokenization is part of WordPiece here"}
+    UNUSED: ClassVar[Dict[str, str]] = {
+        "is_tokenize_char": "Chinese is cut into characters in any case",
+        "do_basic_tokenize": "basic tokenization is part of WordPiece here",
+    }
 
     vocab_file: Optional[str] = None
     """vocab.txt; absent: the tokenizer files beside the weights."""

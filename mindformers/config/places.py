@@ -1,4 +1,5 @@
 """Where configuration files are: in the installed package, or in the checkout beside it."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -16,7 +17,7 @@ def configs_folder() -> Path:
 
 def run_files() -> Dict[str, Path]:
     """Return name -> run file; ``run_<name>.yaml`` carries the name."""
-    return {file.stem[len("run_"):]: file for file in sorted(configs_folder().rglob("run_*.yaml"))}
+    return {file.stem[len("run_") :]: file for file in sorted(configs_folder().rglob("run_*.yaml"))}
 
 
 def find_config(name_or_path: str) -> Path:
@@ -30,5 +31,7 @@ def find_config(name_or_path: str) -> Path:
         return shipped
     files = run_files()
     if name_or_path not in files:
-        raise UnknownNameError("configuration", name_or_path, files, "Give a file, or a name of 'mindformers list configs'.")
+        raise UnknownNameError(
+            "configuration", name_or_path, files, "Give a file, or a name of 'mindformers list configs'."
+        )
     return files[name_or_path]

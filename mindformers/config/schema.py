@@ -3,17 +3,27 @@
 Every section may declare `OLD_NAMES` (outdated key -> today's key) and `UNUSED` (key -> why it has no effect here);
 published r0.3 files use both. Anything else that is not a field is an error.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Dict, List, Literal, Optional, Union
 
+from mindformers.config import options
 from mindformers.config.component import Component, Kind
-from mindformers.config.options import AdamW, LinearSchedule, OneStep
 from mindformers.registry import MindFormerModuleType as Type
 
 PIPELINE_KNOWS = "the task knows its columns by name"
 OWN_PIPELINE = "features are prepared once and cached, so the loading pipeline needs no tuning"
+
+ONE_STEP = Component("TrainOneStepCell", options.OneStep())
+ADAMW = Component("adamw", options.AdamW())
+LINEAR = Component("linear", options.LinearSchedule())
+CALLBACKS = (
+    Component("MFLossMonitor", options.LossMonitor()),
+    Component("CheckpointMonitor", options.CheckpointMonitor()),
+)
+"""What a run that says nothing of callbacks gets."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,9 @@ class ParallelSection:
     loss_repeated_mean: bool = True
     enable_alltoall: bool = False
     full_batch: bool = False
-    search_mode: Literal["sharding_propagation", "dynamic_programming", "recursive_programming"] = "sharding_propagation"
+    search_mode: Literal["sharding_propagation", "dynamic_programming", "recursive_programming"] = (
+        "sharding_propagation"
+    )
     enable_parallel_optimizer: bool = False
     strategy_ckpt_save_file: str = "./ckpt_strategy.ckpt"
     strategy_ckpt_load_file: str = ""
@@ -131,9 +143,15 @@ class DatasetSection:
     """Where rows come from and how they are portioned."""
 
     UNUSED: ClassVar[Dict[str, str]] = {
-        "input_columns": PIPELINE_KNOWS, "output_columns": PIPELINE_KNOWS, "column_order": PIPELINE_KNOWS,
-        "num_parallel_workers": OWN_PIPELINE, "python_multiprocessing": OWN_PIPELINE, "numa_enable": OWN_PIPELINE,
-        "prefetch_size": OWN_PIPELINE, "text_transforms": "the task tokenizes", "label_transforms": "the task pads labels",
+        "input_columns": PIPELINE_KNOWS,
+        "output_columns": PIPELINE_KNOWS,
+        "column_order": PIPELINE_KNOWS,
+        "num_parallel_workers": OWN_PIPELINE,
+        "python_multiprocessing": OWN_PIPELINE,
+        "numa_enable": OWN_PIPELINE,
+        "prefetch_size": OWN_PIPELINE,
+        "text_transforms": "the task tokenizes",
+        "label_transforms": "the task pads labels",
     }
 
     data_loader: Annotated[Optional[Component], Kind(Type.DATASET_LOADER)] = None
@@ -155,8 +173,10 @@ class ProcessorSection:
     """What turns a user's input into model input at prediction."""
 
     UNUSED: ClassVar[Dict[str, str]] = {
-        "return_tensors": "pipelines return plain values", "image_processor": "text tasks have none",
-        "audio_processor": "text tasks have none", "max_length": "the model's seq_length decides",
+        "return_tensors": "pipelines return plain values",
+        "image_processor": "text tasks have none",
+        "audio_processor": "text tasks have none",
+        "max_length": "the model's seq_length decides",
         "padding": "the model's seq_length decides",
     }
 
@@ -188,11 +208,17 @@ class RunConfig:
         "resume_training": "resume",
     }
     UNUSED: ClassVar[Dict[str, str]] = {
-        "auto_tune": OWN_PIPELINE, "filepath_prefix": OWN_PIPELINE, "autotune_per_step": OWN_PIPELINE,
-        "train_dataset_task": "trainer.type names the task", "eval_dataset_task": "trainer.type names the task",
-        "layer_scale": "layer-wise rates belong to image models", "layer_decay": "layer-wise rates belong to image models",
-        "lr_scale": "the learning rate is taken as written", "lr_scale_factor": "the learning rate is taken as written",
-        "src_strategy_path_or_dir": "checkpoints carry their layout", "auto_trans_ckpt": "checkpoints carry their layout",
+        "auto_tune": OWN_PIPELINE,
+        "filepath_prefix": OWN_PIPELINE,
+        "autotune_per_step": OWN_PIPELINE,
+        "train_dataset_task": "trainer.type names the task",
+        "eval_dataset_task": "trainer.type names the task",
+        "layer_scale": "layer-wise rates belong to image models",
+        "layer_decay": "layer-wise rates belong to image models",
+        "lr_scale": "the learning rate is taken as written",
+        "lr_scale_factor": "the learning rate is taken as written",
+        "src_strategy_path_or_dir": "checkpoints carry their layout",
+        "auto_trans_ckpt": "checkpoints carry their layout",
         "profile_communication": "the profile of a device contains its communication",
         "only_save_strategy": "checkpoints carry their layout",
     }
@@ -224,10 +250,10 @@ class RunConfig:
     moe_config: MoeSection = field(default_factory=MoeSection)
     micro_batch_interleave_num: int = 1
     runner_config: RunnerSection = field(default_factory=RunnerSection)
-    runner_wrapper: Annotated[Component, Kind(Type.WRAPPER, "TrainOneStepCell")] = Component("TrainOneStepCell", OneStep())
-    optimizer: Annotated[Component, Kind(Type.OPTIMIZER, "adamw")] = Component("adamw", AdamW())
-    lr_schedule: Annotated[Component, Kind(Type.LR, "linear")] = Component("linear", LinearSchedule())
-    callbacks: List[Annotated[Component, Kind(Type.CALLBACK)]] = field(default_factory=list)
+    runner_wrapper: Annotated[Component, Kind(Type.WRAPPER, "TrainOneStepCell")] = ONE_STEP
+    optimizer: Annotated[Component, Kind(Type.OPTIMIZER, "adamw")] = ADAMW
+    lr_schedule: Annotated[Component, Kind(Type.LR, "linear")] = LINEAR
+    callbacks: List[Annotated[Component, Kind(Type.CALLBACK)]] = field(default_factory=lambda: list(CALLBACKS))
     eval_callbacks: List[Annotated[Component, Kind(Type.CALLBACK)]] = field(default_factory=list)
     metric: Annotated[Optional[Component], Kind(Type.METRIC)] = None
     train_dataset: Optional[DatasetSection] = None

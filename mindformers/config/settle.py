@@ -4,6 +4,7 @@ Outdated names are renamed, keys without meaning here are dropped, options inher
 later type does not know are dropped, and text given on the command line becomes the value its place asks for. Each
 rename and drop leaves one note.
 """
+
 from __future__ import annotations
 
 from typing import Any, List
@@ -39,8 +40,9 @@ def typed(text: str, hint: Any) -> Any:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
         return text
-    quoted = isinstance(node, yaml.ScalarNode) and node.style is not None
-    return node.value if quoted else None if text == "None" else scalar(text)
+    if isinstance(node, yaml.ScalarNode) and node.style is not None:
+        return node.value
+    return None if text == "None" else scalar(text)
 
 
 def _value(hint: Any, value: Any, path: KeyPath, merged: Merged, problems: List[Problem]) -> Any:
@@ -50,9 +52,9 @@ def _value(hint: Any, value: Any, path: KeyPath, merged: Merged, problems: List[
         except ConfigError as error:
             problems.extend(Problem(dotted(path), problem.message, merged.origin(path)) for problem in error.problems)
             return str(value)
-    base, kind = unwrap(hint)
+    kind = unwrap(hint)[1]
     if kind is not None and isinstance(value, str):
-        value = {"type": value}   # a bare name stands for a component without options
+        value = {"type": value}  # a bare name stands for a component without options
     if isinstance(value, list):
         return [_value(item_hint(hint), item, path + (index,), merged, problems) for index, item in enumerate(value)]
     if not isinstance(value, dict):
@@ -68,8 +70,12 @@ def _value(hint: Any, value: Any, path: KeyPath, merged: Merged, problems: List[
     _drop_unused(cls, value, path, merged)
     _choose_rivals(cls, value, path, merged, problems)
     known = hints(cls)
-    return {key: item if key == "type" and kind is not None else
-            _value(known.get(key, Any), item, path + (key,), merged, problems) for key, item in value.items()}
+    return {
+        key: item
+        if key == "type" and kind is not None
+        else _value(known.get(key, Any), item, path + (key,), merged, problems)
+        for key, item in value.items()
+    }
 
 
 def _component_type(kind: Kind, value: dict, path: KeyPath, merged: Merged) -> None:
@@ -77,9 +83,11 @@ def _component_type(kind: Kind, value: dict, path: KeyPath, merged: Merged) -> N
     try:
         canonical = REGISTRY.canonical(kind.module_type, str(name)) if name is not None else None
     except UnknownNameError:
-        return   # validation reports it
+        return  # validation reports it
     if canonical is not None and canonical != name:
-        merged.outdated.append(f"{merged.origin(path + ('type',))}: {dotted(path)}.type: '{name}' is called '{canonical}' now")
+        merged.outdated.append(
+            f"{merged.origin(path + ('type',))}: {dotted(path)}.type: '{name}' is called '{canonical}' now"
+        )
         value["type"] = canonical
 
 
@@ -87,8 +95,10 @@ def _drop_inherited(cls: type, value: dict, path: KeyPath, merged: Merged) -> No
     for key in merged.retyped.get(path, ()):
         known = {"type", *hints(cls), *getattr(cls, "OLD_NAMES", {}), *getattr(cls, "UNUSED", {})}
         if key in value and key not in known:
-            merged.unused.append(f"{merged.origin(path + (key,))}: {dotted(path + (key,))}: dropped; "
-                                f"'{value.get('type')}' of a later layer does not take it")
+            merged.unused.append(
+                f"{merged.origin(path + (key,))}: {dotted(path + (key,))}: dropped; "
+                f"'{value.get('type')}' of a later layer does not take it"
+            )
             del value[key]
 
 
@@ -105,8 +115,8 @@ def _rename(cls: type, value: dict, path: KeyPath, merged: Merged) -> None:
             target, here = target.setdefault(parent, {}), here + (parent,)
         if last not in target or rank > merged.ranks.get(here + (last,), -1):
             target[last] = moved
-            for known in [item for item in merged.origins if item[:len(path) + 1] == path + (old,)]:
-                merged.origins[here + (last, *known[len(path) + 1:])] = merged.origins[known]
+            for known in [item for item in merged.origins if item[: len(path) + 1] == path + (old,)]:
+                merged.origins[here + (last, *known[len(path) + 1 :])] = merged.origins[known]
             merged.ranks[here + (last,)] = rank
 
 
@@ -126,4 +136,3 @@ def _choose_rivals(cls: type, value: dict, path: KeyPath, merged: Merged, proble
                 message = f"says the same as '{other}' in another way; give one of them"
                 problems.append(Problem(dotted(path + (one,)), message, merged.origin(path + (one,))))
             del value[min(ranks, key=lambda key: ranks[key])]
-

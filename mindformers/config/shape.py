@@ -1,4 +1,5 @@
 """What the schema says may stand at a place of a configuration tree, before that tree is validated."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -10,7 +11,7 @@ from mindformers.config.component import Kind
 from mindformers.errors import UnknownNameError
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def unwrap(hint: Any) -> Tuple[Any, Optional[Kind]]:
     """Return a hint without Optional and Annotated, and the component kind it was annotated with."""
     if get_origin(hint) is Annotated:
@@ -38,10 +39,10 @@ def section_class(hint: Any, value: Any) -> Optional[type]:
     base, kind = unwrap(hint)
     if kind is not None and isinstance(value, dict):
         return options_class(kind, value)
-    return base if dataclasses.is_dataclass(base) else None
+    return base if isinstance(base, type) and dataclasses.is_dataclass(base) else None
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def hints(cls: type) -> Dict[str, Any]:
     """Return field name -> annotation of a dataclass."""
     names = {item.name for item in dataclasses.fields(cls)}

@@ -1,4 +1,5 @@
 """YAML text into plain values, with the place every value was written at."""
+
 from __future__ import annotations
 
 import re
@@ -97,11 +98,15 @@ def _construct(node: yaml.Node, path: KeyPath, name: str, origins: Dict[KeyPath,
     if isinstance(node, yaml.ScalarNode):
         return scalar(node.value) if node.style is None else node.value
     if len(path) > MAX_DEPTH:
-        problems.append(Problem(dotted(path[:3]), f"nested deeper than {MAX_DEPTH} levels (an anchor inside itself?)",
-                                origins[path]))
+        problems.append(
+            Problem(
+                dotted(path[:3]), f"nested deeper than {MAX_DEPTH} levels (an anchor inside itself?)", origins[path]
+            )
+        )
         return None
     if isinstance(node, yaml.SequenceNode):
         return [_construct(item, path + (index,), name, origins, problems) for index, item in enumerate(node.value)]
+    assert isinstance(node, yaml.MappingNode)
     result: Dict[str, Any] = {}
     for key_node, value_node in _merged_pairs(node):
         key = str(key_node.value)
@@ -143,6 +148,7 @@ def from_dict(tree: Dict[str, Any], name: str) -> Layer:
         if isinstance(value, (list, tuple)):
             return [copy(item, path + (index,)) for index, item in enumerate(value)]
         return value
+
     layer.tree = copy(tree, ())
     return layer
 

@@ -1,4 +1,5 @@
 """Arrays kept on disk between runs under a name that says what they were made from."""
+
 from __future__ import annotations
 
 import hashlib

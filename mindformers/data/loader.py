@@ -3,6 +3,7 @@
 The global batch of a step is the same whatever the number of ranks: `batch_size * num_ranks` rows in order, of which
 rank r takes the r-th part. So a run can go on with another number of ranks and see the same rows.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -54,15 +55,18 @@ class BatchPlan:
 
     def __post_init__(self):
         if self.batch_size < 1 or not 0 <= self.rank < self.num_ranks:
-            raise UsageError(f"batch_size={self.batch_size}, rank={self.rank}, num_ranks={self.num_ranks}: batch_size "
-                             "must be at least 1 and rank from 0 to num_ranks - 1")
+            raise UsageError(
+                f"batch_size={self.batch_size}, rank={self.rank}, num_ranks={self.num_ranks}: batch_size "
+                "must be at least 1 and rank from 0 to num_ranks - 1"
+            )
         if self.num_rows < 1:
             raise DataError("the dataset has no row")
         if self.steps < 1:
             raise DataError(
                 f"the dataset has {self.num_rows} rows, fewer than one batch of {self.global_batch} "
                 f"({self.batch_size} rows x {self.num_ranks} ranks), and drop_remainder leaves no batch; lower "
-                "batch_size or switch drop_remainder off")
+                "batch_size or switch drop_remainder off"
+            )
 
     @property
     def global_batch(self) -> int:
@@ -85,7 +89,7 @@ class BatchPlan:
         order = self.order(epoch)
         for step in range(start_step, self.steps):
             begin = step * self.global_batch + self.rank * self.batch_size
-            rows = order[begin:begin + self.batch_size]
+            rows = order[begin : begin + self.batch_size]
             yield np.concatenate([rows, np.full(self.batch_size - len(rows), FILLER_ROW)])
 
 
@@ -144,9 +148,19 @@ class BatchDataset(GeneratorDataset):
         return self._steps
 
 
-def create_dataset(features: FeatureSet, batch_size: int, *, shuffle: bool, seed: int, epochs_done: int = 0,
-                   start_step: int = 0, rank: int = 0, num_ranks: int = 1, drop_remainder: bool = False,
-                   with_rows: bool = False) -> Dataset:
+def create_dataset(
+    features: FeatureSet,
+    batch_size: int,
+    *,
+    shuffle: bool,
+    seed: int,
+    epochs_done: int = 0,
+    start_step: int = 0,
+    rank: int = 0,
+    num_ranks: int = 1,
+    drop_remainder: bool = False,
+    with_rows: bool = False,
+) -> Dataset:
     """Return a MindSpore dataset of batches [batch_size, ...], one pass of it per epoch, without sink mode.
 
     It starts at step `start_step` of epoch `epochs_done` (both counted from 0). The last batch of an epoch is filled
@@ -155,7 +169,9 @@ def create_dataset(features: FeatureSet, batch_size: int, *, shuffle: bool, seed
     """
     plan = BatchPlan(len(features), batch_size, shuffle, seed, rank, num_ranks, drop_remainder)
     if not 0 <= start_step < plan.steps:
-        raise UsageError(f"start_step={start_step}: an epoch has {plan.steps} steps, so it may be 0 to "
-                         f"{plan.steps - 1}; a finished epoch is told by epochs_done")
+        raise UsageError(
+            f"start_step={start_step}: an epoch has {plan.steps} steps, so it may be 0 to "
+            f"{plan.steps - 1}; a finished epoch is told by epochs_done"
+        )
     names = (*features.columns, ROW_COLUMN) if with_rows else tuple(features.columns)
     return BatchDataset(EpochBatches(features, plan, with_rows, epochs_done, start_step), names, plan.steps)

@@ -6,6 +6,7 @@ the published BERT procedure (Devlin et al. 2019, arXiv:1810.04805, section 4.2 
 
 Shapes: n windows, S tokens of a window (`max_seq_len`), T tokens of all different contexts one after the other.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
@@ -41,7 +42,8 @@ class WindowSettings:
             raise DataError(
                 f"max_seq_len={self.max_seq_len}, max_question_len={self.max_question_len}, doc_stride="
                 f"{self.doc_stride}: a window holds a question, {SPECIAL_TOKENS} special tokens and context, here "
-                f"{room} tokens of it; all must be at least 1. Raise max_seq_len or lower max_question_len")
+                f"{room} tokens of it; all must be at least 1. Raise max_seq_len or lower max_question_len"
+            )
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ class Features:
         return self.token_spans[base + starts, 0], self.token_spans[base + ends, 1]
 
 
-def build_features(examples: Sequence[Example], tokenizer: BertTokenizer, settings: WindowSettings,
-                   labelled: bool = False) -> Features:
+def build_features(
+    examples: Sequence[Example], tokenizer: BertTokenizer, settings: WindowSettings, labelled: bool = False
+) -> Features:
     """Return the windows of all examples in order; the first answer of an example gives its labels.
 
     With `labelled`, an example whose answer covers no token (a control character, say) is left out and logged.
@@ -93,8 +96,9 @@ def build_features(examples: Sequence[Example], tokenizer: BertTokenizer, settin
     """
     contexts = {context: index for index, context in enumerate(dict.fromkeys(item.context for item in examples))}
     context_tokens = tokenizer.encode_batch(list(contexts))
-    question_tokens = [item.ids[:settings.max_question_len]
-                       for item in tokenizer.encode_batch([item.question for item in examples])]
+    question_tokens = [
+        item.ids[: settings.max_question_len] for item in tokenizer.encode_batch([item.question for item in examples])
+    ]
     context_of = [contexts[item.context] for item in examples]
     answers = [answer_tokens(item, context_tokens[index].offsets) for item, index in zip(examples, context_of)]
 
@@ -121,17 +125,24 @@ def build_features(examples: Sequence[Example], tokenizer: BertTokenizer, settin
     question_begin = part_begins([len(ids) for ids in question_tokens])
     question_length = np.diff(question_begin)[example_index]
     context_begin = question_length + 2
-    first_token = part_begins([len(item.ids) for item in context_tokens])[
-        np.array(context_of)[example_index]] + window_begin
+    first_token = (
+        part_begins([len(item.ids) for item in context_tokens])[np.array(context_of)[example_index]] + window_begin
+    )
     first, last = np.array(answers)[example_index].T
     held = (first >= window_begin) & (last < window_begin + window_length)
     shift = context_begin - window_begin
     wins = np.concatenate(bounds) + context_begin[:, None]
     position = np.arange(settings.max_seq_len)
     columns = assemble(
-        np.concatenate(question_tokens), question_begin[example_index], question_length,
-        np.concatenate([item.ids for item in context_tokens]), first_token, window_length,
-        settings.max_seq_len, (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id))
+        np.concatenate(question_tokens),
+        question_begin[example_index],
+        question_length,
+        np.concatenate([item.ids for item in context_tokens]),
+        first_token,
+        window_length,
+        settings.max_seq_len,
+        (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id),
+    )
     return Features(
         **columns,
         start_positions=np.where(held, first + shift, 0).astype(np.int32),
@@ -191,8 +202,16 @@ def part_begins(lengths: Sequence[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
-def assemble(question_ids, question_begin, question_length, context_ids, context_first, context_length,
-             width: int, special: Tuple[int, int, int]) -> Dict[str, np.ndarray]:
+def assemble(
+    question_ids,
+    question_begin,
+    question_length,
+    context_ids,
+    context_first,
+    context_length,
+    width: int,
+    special: Tuple[int, int, int],
+) -> Dict[str, np.ndarray]:
     """Return input_ids, attention_mask and token_type_ids [n, width] from flat ids and per-window begins, lengths."""
     cls_id, sep_id, pad_id = special
     count = len(question_begin)

@@ -1,4 +1,5 @@
 """Reader of SQuAD v1.1 files (Rajpurkar et al. 2016, arXiv:1606.05250): answers are spans of a context."""
+
 from __future__ import annotations
 
 import hashlib
@@ -60,13 +61,17 @@ def squad_file(path: Union[str, Path], split: str) -> Path:
         return place
     if not place.exists():
         kind = "file" if place.suffix == ".json" else "folder"
-        raise DataError(f"{place}: no such {kind}; the SQuAD dataset must be a folder with {SPLIT_FILES['train']} and "
-                        f"{SPLIT_FILES['dev']}, or one .json file of that format")
+        raise DataError(
+            f"{place}: no such {kind}; the SQuAD dataset must be a folder with {SPLIT_FILES['train']} and "
+            f"{SPLIT_FILES['dev']}, or one .json file of that format"
+        )
     file = place / SPLIT_FILES[split]
     if not file.is_file():
         present = sorted(item.name for item in place.iterdir())[:10] if place.is_dir() else []
-        raise DataError(f"{file}: no such file; the folder holds {', '.join(present) or 'nothing'}. Put the SQuAD v1.1 "
-                        f"{split} file there under this name, or give the path of the .json file itself")
+        raise DataError(
+            f"{file}: no such file; the folder holds {', '.join(present) or 'nothing'}. Put the SQuAD v1.1 "
+            f"{split} file there under this name, or give the path of the .json file itself"
+        )
     return file
 
 
@@ -104,8 +109,10 @@ def read_squad(path: Union[str, Path], split: str) -> SquadRows:
             examples.append(example)
         seen.add(example.id)
     log_rows(f"{file}: {len(rejected)} of {counted(len(rejected) + len(examples), 'question')} rejected", rejected)
-    log_rows(f"{file}: {counted(len(misplaced), 'question')} kept although an answer is misplaced; scoring compares "
-             "texts", misplaced)
+    log_rows(
+        f"{file}: {counted(len(misplaced), 'question')} kept although an answer is misplaced; scoring compares texts",
+        misplaced,
+    )
     if not examples:
         why = f"; all {len(rejected)} rows were rejected, the first: {rejected[0]}" if rejected else ""
         raise DataError(f"{file}: no usable question{why}. Give a SQuAD v1.1 {split} file")
@@ -127,12 +134,15 @@ class SQuADDataLoader:
 
     def examples(self) -> List[Example]:
         """Return the usable questions. Raises DataError when there are none."""
-        return read_squad(self.dataset_dir, self.stage).examples[:self.num_samples]
+        return read_squad(self.dataset_dir, self.stage).examples[: self.num_samples]
 
     def identity(self) -> Dict[str, object]:
         """Return what decides the content, for the key of a cache."""
-        return {"file": file_digest(squad_file(self.dataset_dir, self.stage)), "split": self.stage,
-                "num_samples": self.num_samples}
+        return {
+            "file": file_digest(squad_file(self.dataset_dir, self.stage)),
+            "split": self.stage,
+            "num_samples": self.num_samples,
+        }
 
 
 def examples_from(rows: Iterable[object]) -> List[Example]:
@@ -146,12 +156,16 @@ def examples_from(rows: Iterable[object]) -> List[Example]:
             examples.append(row)
             continue
         try:
-            answers = tuple((item["text"], item["answer_start"]) if isinstance(item, dict) else tuple(item)
-                            for item in row.get("answers", ()))
+            answers = tuple(
+                (item["text"], item["answer_start"]) if isinstance(item, dict) else tuple(item)
+                for item in row.get("answers", ())
+            )
             example = Example(str(row.get("id", number)), row["question"], row["context"], answers)
         except (AttributeError, KeyError, TypeError) as error:
-            raise DataError(f"row {number} of the dataset is no question-answering row ({error!r}); it needs question, "
-                            "context and answers, each answer with text and answer_start") from error
+            raise DataError(
+                f"row {number} of the dataset is no question-answering row ({error!r}); it needs question, "
+                "context and answers, each answer with text and answer_start"
+            ) from error
         examples.append(example)
     return examples
 
@@ -169,8 +183,9 @@ def load_json(file: Path) -> Dict[str, object]:
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: not UTF-8 text ({error}); it must be a SQuAD v1.1 JSON file") from error
     except json.JSONDecodeError as error:
-        raise DataError(f"{file}:{error.lineno}: not JSON ({error.msg}); the file may be cut off. "
-                        "It must be a SQuAD v1.1 JSON file") from error
+        raise DataError(
+            f"{file}:{error.lineno}: not JSON ({error.msg}); the file may be cut off. It must be a SQuAD v1.1 JSON file"
+        ) from error
     if not isinstance(content, dict):
         raise DataError(f"{file}: no SQuAD file: the top is {kind_of(content)}, it must be an object with 'data'")
     return content
@@ -227,12 +242,16 @@ def check_row(example: Example, title: str) -> Optional[Rejection]:
     for text, start in example.answers:
         if not text.strip():
             return Rejection(example.id, title, f"an answer is blank ({text!r})")
-        found = example.context[start:start + len(text)] if start >= 0 else ""
+        found = example.context[start : start + len(text)] if start >= 0 else ""
         if found != text:
             actual = example.context.find(text)
             hint = f"it stands at {actual}" if actual >= 0 else "it stands nowhere in the context"
-            return Rejection(example.id, title, f"the answer {text!r} is not at character {start}, where {found!r} "
-                                                f"stands; {hint}", found)
+            return Rejection(
+                example.id,
+                title,
+                f"the answer {text!r} is not at character {start}, where {found!r} stands; {hint}",
+                found,
+            )
     return None
 
 

@@ -1,4 +1,5 @@
 """The question-answering metric that a MindSpore evaluation drives batch by batch."""
+
 from __future__ import annotations
 
 from typing import Dict, List, Sequence
@@ -33,17 +34,23 @@ class SpanMetric(Metric):
         Raises DataError for anything but three inputs of matching shapes.
         """
         if len(inputs) != 3:
-            raise DataError(f"the question-answering metric takes rows, start logits and end logits, "
-                            f"but got {len(inputs)} inputs")
+            raise DataError(
+                f"the question-answering metric takes rows, start logits and end logits, but got {len(inputs)} inputs"
+            )
         rows, start_logits, end_logits = (to_numpy(item) for item in inputs)
         expected = (rows.size, self._features.input_ids.shape[1])
         if start_logits.shape != expected or end_logits.shape != expected:
-            raise DataError(f"logits of shapes {start_logits.shape} and {end_logits.shape} do not fit {rows.size} "
-                            f"windows; expected is {expected}")
+            raise DataError(
+                f"logits of shapes {start_logits.shape} and {end_logits.shape} do not fit {rows.size} "
+                f"windows; expected is {expected}"
+            )
         real = rows.ravel() != FILLER_ROW
         if real.any():
-            self._candidates.append(window_candidates(
-                self._features, rows.ravel()[real], start_logits[real], end_logits[real], self._settings))
+            self._candidates.append(
+                window_candidates(
+                    self._features, rows.ravel()[real], start_logits[real], end_logits[real], self._settings
+                )
+            )
 
     def answers(self) -> Dict[str, List[Answer]]:
         """Return the n-best list of every question of which a window was seen, by id."""

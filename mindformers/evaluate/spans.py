@@ -2,6 +2,7 @@
 
 Legend of shapes: B windows of a batch, S tokens of a window, L longest answer in tokens, n size of the n-best list.
 """
+
 from __future__ import annotations
 
 import unicodedata
@@ -25,8 +26,9 @@ class SpanSettings:
 
     def __post_init__(self):
         if self.n_best_size < 1 or self.max_answer_len < 1:
-            raise DataError(f"n_best_size={self.n_best_size}, max_answer_len={self.max_answer_len}: "
-                            "both must be at least 1")
+            raise DataError(
+                f"n_best_size={self.n_best_size}, max_answer_len={self.max_answer_len}: both must be at least 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,9 @@ class Candidates(NamedTuple):
     """[B, n]: ends, exclusive."""
 
 
-def window_candidates(features: Features, rows: np.ndarray, start_logits: np.ndarray, end_logits: np.ndarray,
-                      settings: SpanSettings) -> Candidates:
+def window_candidates(
+    features: Features, rows: np.ndarray, start_logits: np.ndarray, end_logits: np.ndarray, settings: SpanSettings
+) -> Candidates:
     """Return the n best valid spans of windows, given logits [B, S], exactly (no span is overlooked).
 
     Valid are spans inside the context, start <= end, at most `max_answer_len` tokens, whose first token has its most
@@ -67,8 +70,10 @@ def window_candidates(features: Features, rows: np.ndarray, start_logits: np.nda
     start_logits, end_logits = (np.asarray(item, dtype=np.float32) for item in (start_logits, end_logits))
     unsound = ~(np.isfinite(start_logits).all(axis=1) & np.isfinite(end_logits).all(axis=1))
     if unsound.any():
-        raise DataError(f"the model returned logits that are no finite numbers for window {rows[unsound.argmax()]}; "
-                        "its weights are damaged or its training diverged")
+        raise DataError(
+            f"the model returned logits that are no finite numbers for window {rows[unsound.argmax()]}; "
+            "its weights are damaged or its training diverged"
+        )
     count, width = start_logits.shape
     position = np.arange(width)
     begin = features.context_begin[rows][:, None]
@@ -88,7 +93,8 @@ def window_candidates(features: Features, rows: np.ndarray, start_logits: np.nda
     first = top_starts[each, top // longest][valid]
     starts, ends = np.zeros(scores.shape, np.int32), np.zeros(scores.shape, np.int32)
     starts[valid], ends[valid] = features.character_spans(
-        np.broadcast_to(rows[:, None], scores.shape)[valid], first, first + (top % longest)[valid])
+        np.broadcast_to(rows[:, None], scores.shape)[valid], first, first + (top % longest)[valid]
+    )
     return Candidates(rows, scores, starts, ends)
 
 
@@ -106,8 +112,9 @@ def merged(batches: Iterable[Candidates]) -> Candidates:
     return Candidates(*(np.concatenate(parts) for parts in zip(*batches)))
 
 
-def question_answers(contexts: Sequence[str], features: Features, candidates: Candidates,
-                     settings: SpanSettings) -> List[List[Answer]]:
+def question_answers(
+    contexts: Sequence[str], features: Features, candidates: Candidates, settings: SpanSettings
+) -> List[List[Answer]]:
     """Return the n-best list of each question, best first; empty for a question whose windows gave no span.
 
     The list holds different texts: of spans with equal text the best stands for all. The score of an answer is the
@@ -118,9 +125,16 @@ def question_answers(contexts: Sequence[str], features: Features, candidates: Ca
     edges = np.searchsorted(owners[order], np.arange(len(contexts) + 1))
     answers = []
     for index, context in enumerate(contexts):
-        windows = order[edges[index]:edges[index + 1]]
-        answers.append(n_best(context, candidates.scores[windows].ravel(), candidates.starts[windows].ravel(),
-                              candidates.ends[windows].ravel(), settings.n_best_size))
+        windows = order[edges[index] : edges[index + 1]]
+        answers.append(
+            n_best(
+                context,
+                candidates.scores[windows].ravel(),
+                candidates.starts[windows].ravel(),
+                candidates.ends[windows].ravel(),
+                settings.n_best_size,
+            )
+        )
     return answers
 
 

@@ -3,6 +3,7 @@
 Answers are compared after normalisation: lower case, no ASCII punctuation, no English articles, single spaces. A
 question with several accepted answers gets the best of its scores; a question without a prediction gets 0.
 """
+
 from __future__ import annotations
 
 import re

@@ -1,4 +1,5 @@
 """Auto classes: the family is read from config.json, the head from the class that is asked."""
+
 from __future__ import annotations
 
 import importlib
@@ -58,8 +59,11 @@ class AutoModel:
     @classmethod
     def get_support_list(cls) -> List[str]:
         """Return the families that have this kind of model."""
-        return [name for name, family in FAMILIES.items()
-                if family.prefix + cls.suffix in importlib.import_module(family.package).__all__]
+        return [
+            name
+            for name, family in FAMILIES.items()
+            if family.prefix + cls.suffix in importlib.import_module(family.package).__all__
+        ]
 
     @classmethod
     def show_support_list(cls) -> None:

@@ -1,4 +1,5 @@
 """What every model class of a family can do: come from weights on disk and go back to disk in Hugging Face's layout."""
+
 from __future__ import annotations
 
 import json
@@ -45,7 +46,9 @@ class Pretrained:
 
     load_report: LoadReport
 
-    def save_pretrained(self, folder: Union[str, Path], max_shard_bytes: int = SHARD_BYTES, overwrite: bool = False) -> None:
+    def save_pretrained(
+        self, folder: Union[str, Path], max_shard_bytes: int = SHARD_BYTES, overwrite: bool = False
+    ) -> None:
         """Write config.json and the weights so that Hugging Face loads them.
 
         Raises OutputError when the folder holds a model already and `overwrite` is false, or cannot be written.
@@ -77,11 +80,11 @@ def read_config(folder: Path) -> Dict[str, Any]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(str(folder), [f"no {CONFIG}"], f"A model folder holds {CONFIG} and its weights.") from None
+        raise CheckpointError(
+            str(folder), [f"no {CONFIG}"], f"A model folder holds {CONFIG} and its weights."
+        ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(str(file), [f"not readable: {error}"]) from error
     if not isinstance(values, dict):
         raise CheckpointError(str(file), ["does not hold an object"])
     return values
-
-

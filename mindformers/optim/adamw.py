@@ -1,4 +1,5 @@
 """AdamW with bias correction and decoupled weight decay, built on MindSpore's fused Adam operator."""
+
 from __future__ import annotations
 
 import math
@@ -37,9 +38,16 @@ class AdamW(nn.Optimizer):
         UsageError: when `groups` does not hold every parameter exactly once, or a constant is out of its range.
     """
 
-    def __init__(self, params, learning_rate: Union[float, np.ndarray] = 1e-3, beta1: float = 0.9,
-                 beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0,
-                 groups: Optional[Sequence[ParameterGroup]] = None):
+    def __init__(
+        self,
+        params,
+        learning_rate: Union[float, np.ndarray] = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        groups: Optional[Sequence[ParameterGroup]] = None,
+    ):
         params = list(params)
         _check_constants(beta1, beta2, eps, weight_decay)
         curve = np.atleast_1d(np.asarray(learning_rate, np.float32))
@@ -91,8 +99,9 @@ class AdamW(nn.Optimizer):
         for decay, scale in zip(self.decays, self.scales):
             rates += (corrected * scale,)
             decay_steps += (rate * (decay * scale),)
-        update = ops.partial(_update, rates, decay_steps, self.decays, self.eps * second, self.zero, self.beta1,
-                             self.beta2)
+        update = ops.partial(
+            _update, rates, decay_steps, self.decays, self.eps * second, self.zero, self.beta1, self.beta2
+        )
         return self.hyper_map(update, self.group_of, self.parameters, self.adam_m, self.adam_v, gradients)
 
 

@@ -1,4 +1,5 @@
 """Which parameters decay, and how fast each one learns: a decision about paths, without tensors."""
+
 from __future__ import annotations
 
 import re
@@ -24,8 +25,9 @@ class ParameterGroup:
     learning_rate_scale: float = 1.0
 
 
-def decay_groups(paths: Iterable[str], weight_decay: float, no_decay: Sequence[str] = NO_DECAY,
-                 layer_decay: Optional[float] = None) -> Tuple[ParameterGroup, ...]:
+def decay_groups(
+    paths: Iterable[str], weight_decay: float, no_decay: Sequence[str] = NO_DECAY, layer_decay: Optional[float] = None
+) -> Tuple[ParameterGroup, ...]:
     """Sort parameter `paths` into groups, in the order of first appearance.
 
     A path that matches one of the patterns `no_decay` has weight decay 0. With `layer_decay` d the layers learn at
@@ -63,8 +65,13 @@ def _check(paths: Sequence[str], weight_decay: float, no_decay: Sequence[str], l
         raise UsageError(f"weight_decay is {weight_decay}; it must be 0 or more")
     if layer_decay is not None and not 0 < layer_decay <= 1:
         raise UsageError(f"layer_decay is {layer_decay}; it must be above 0 and at most 1")
-    idle = [pattern for pattern in no_decay
-            if pattern not in NO_DECAY and not any(fnmatchcase(path, pattern) for path in paths)]
+    idle = [
+        pattern
+        for pattern in no_decay
+        if pattern not in NO_DECAY and not any(fnmatchcase(path, pattern) for path in paths)
+    ]
     if idle:
-        raise UsageError(f"no parameter matches the no-decay pattern {', '.join(map(repr, idle))}; "
-                         f"paths look like {', '.join(paths[:3])}")
+        raise UsageError(
+            f"no parameter matches the no-decay pattern {', '.join(map(repr, idle))}; "
+            f"paths look like {', '.join(paths[:3])}"
+        )

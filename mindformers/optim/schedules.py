@@ -3,6 +3,7 @@
 Entry `i` is the rate of the step that `i` steps precede. With a warm-up that starts at zero the first step therefore
 has rate zero, as with Hugging Face's schedulers, which these curves equal when `lr_end` and `warmup_lr_init` are zero.
 """
+
 from __future__ import annotations
 
 import math
@@ -18,36 +19,68 @@ def constant(learning_rate: float, *, total_steps: int) -> np.ndarray:
     return _curve(learning_rate, total_steps, 0, 0.0, _stay)
 
 
-def constant_with_warmup(learning_rate: float, *, total_steps: int, warmup_steps: int = 0, warmup_ratio: float = 0.0,
-                         warmup_lr_init: float = 0.0, lr_end: float = 0.0) -> np.ndarray:
+def constant_with_warmup(
+    learning_rate: float,
+    *,
+    total_steps: int,
+    warmup_steps: int = 0,
+    warmup_ratio: float = 0.0,
+    warmup_lr_init: float = 0.0,
+    lr_end: float = 0.0,
+) -> np.ndarray:
     """Return a linear warm-up, then `learning_rate`.
 
     Raises:
         UsageError: for an `lr_end` above 0, which it would not fall to.
     """
     if lr_end:
-        raise UsageError(f"lr_end is {lr_end}, but a constant schedule stays at learning_rate {learning_rate}; "
-                         "remove lr_end, or choose linear, cosine or polynomial")
+        raise UsageError(
+            f"lr_end is {lr_end}, but a constant schedule stays at learning_rate {learning_rate}; "
+            "remove lr_end, or choose linear, cosine or polynomial"
+        )
     warmup = warmup_length(total_steps, warmup_steps, warmup_ratio)
     return _curve(learning_rate, total_steps, warmup, warmup_lr_init, _stay)
 
 
-def linear(learning_rate: float, *, total_steps: int, warmup_steps: int = 0, warmup_ratio: float = 0.0,
-           warmup_lr_init: float = 0.0, lr_end: float = 0.0) -> np.ndarray:
+def linear(
+    learning_rate: float,
+    *,
+    total_steps: int,
+    warmup_steps: int = 0,
+    warmup_ratio: float = 0.0,
+    warmup_lr_init: float = 0.0,
+    lr_end: float = 0.0,
+) -> np.ndarray:
     """Return a linear warm-up, then a straight line that would meet `lr_end` at step `total_steps`."""
     warmup = warmup_length(total_steps, warmup_steps, warmup_ratio)
     return _curve(learning_rate, total_steps, warmup, warmup_lr_init, lambda done: 1 - done, lr_end)
 
 
-def polynomial(learning_rate: float, *, total_steps: int, warmup_steps: int = 0, warmup_ratio: float = 0.0,
-               warmup_lr_init: float = 0.0, lr_end: float = 0.0, power: float = 1.0) -> np.ndarray:
+def polynomial(
+    learning_rate: float,
+    *,
+    total_steps: int,
+    warmup_steps: int = 0,
+    warmup_ratio: float = 0.0,
+    warmup_lr_init: float = 0.0,
+    lr_end: float = 0.0,
+    power: float = 1.0,
+) -> np.ndarray:
     """Return a linear warm-up, then (1 - done)^power between `learning_rate` and `lr_end`."""
     warmup = warmup_length(total_steps, warmup_steps, warmup_ratio)
     return _curve(learning_rate, total_steps, warmup, warmup_lr_init, lambda done: (1 - done) ** power, lr_end)
 
 
-def cosine(learning_rate: float, *, total_steps: int, warmup_steps: int = 0, warmup_ratio: float = 0.0,
-           warmup_lr_init: float = 0.0, lr_end: float = 0.0, num_cycles: float = 0.5) -> np.ndarray:
+def cosine(
+    learning_rate: float,
+    *,
+    total_steps: int,
+    warmup_steps: int = 0,
+    warmup_ratio: float = 0.0,
+    warmup_lr_init: float = 0.0,
+    lr_end: float = 0.0,
+    num_cycles: float = 0.5,
+) -> np.ndarray:
     """Return a linear warm-up, then `num_cycles` waves of a cosine between `learning_rate` and `lr_end`.
 
     Half a cycle, the default, falls once (Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts).
@@ -60,8 +93,16 @@ def cosine(learning_rate: float, *, total_steps: int, warmup_steps: int = 0, war
     return _curve(learning_rate, total_steps, warmup, warmup_lr_init, wave, lr_end)
 
 
-def cosine_with_restarts(learning_rate: float, *, total_steps: int, warmup_steps: int = 0, warmup_ratio: float = 0.0,
-                         warmup_lr_init: float = 0.0, lr_end: float = 0.0, num_cycles: float = 1.0) -> np.ndarray:
+def cosine_with_restarts(
+    learning_rate: float,
+    *,
+    total_steps: int,
+    warmup_steps: int = 0,
+    warmup_ratio: float = 0.0,
+    warmup_lr_init: float = 0.0,
+    lr_end: float = 0.0,
+    num_cycles: float = 1.0,
+) -> np.ndarray:
     """Return a linear warm-up, then `num_cycles` falls of half a cosine, each restarting at `learning_rate`.
 
     Source: Loshchilov and Hutter 2017, arXiv:1608.03983, section 3, with cycles of equal length.
@@ -96,8 +137,14 @@ def warmup_length(total_steps: int, warmup_steps: int = 0, warmup_ratio: float =
     return math.ceil(total_steps * warmup_ratio) if warmup_ratio > 0 else warmup_steps
 
 
-def _curve(learning_rate: float, total_steps: int, warmup_steps: int, warmup_lr_init: float,
-           shape: Callable[[np.ndarray], np.ndarray], lr_end: Optional[float] = 0.0) -> np.ndarray:
+def _curve(
+    learning_rate: float,
+    total_steps: int,
+    warmup_steps: int,
+    warmup_lr_init: float,
+    shape: Callable[[np.ndarray], np.ndarray],
+    lr_end: Optional[float] = 0.0,
+) -> np.ndarray:
     """Return float32 rates [total_steps]: up to `learning_rate`, then along `shape`, which maps 0..1 to 1..0."""
     if total_steps < 1:
         raise UsageError(f"a learning-rate schedule of {total_steps} steps; it needs at least 1")

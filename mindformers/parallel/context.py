@@ -1,4 +1,5 @@
 """Start the engine: device, execution mode, random states and, in a parallel run, the process group."""
+
 from __future__ import annotations
 
 import os
@@ -57,28 +58,37 @@ def start(config: RunConfig) -> ParallelContext:
 
 def _device(wanted: str) -> str:
     """Return the device to use; an explicit one must be there."""
-    found = ms.get_context("device_target")   # before anything is set: the best device that this installation can use
+    found = ms.get_context("device_target")  # before anything is set: the best device that this installation can use
     if wanted == "auto":
         return "Ascend" if found == "Ascend" else "CPU"
     if wanted == "Ascend" and found != "Ascend":
-        raise UsageError("context.device_target is Ascend, but MindSpore finds no Ascend device here; "
-                         "use --device_target CPU (or auto)")
+        raise UsageError(
+            "context.device_target is Ascend, but MindSpore finds no Ascend device here; "
+            "use --device_target CPU (or auto)"
+        )
     return wanted
 
 
 def _join(config: RunConfig, target: str) -> ParallelContext:
     sizes = config.parallel_config
     if config.parallel.parallel_mode != DATA_PARALLEL or sizes.model_parallel * sizes.pipeline_stage > 1:
-        raise UsageError("only data parallel runs are carried out by this version: set parallel.parallel_mode 0, "
-                         f"model_parallel 1 and pipeline_stage 1 (they are {config.parallel.parallel_mode}, "
-                         f"{sizes.model_parallel} and {sizes.pipeline_stage})")
+        raise UsageError(
+            "only data parallel runs are carried out by this version: set parallel.parallel_mode 0, "
+            f"model_parallel 1 and pipeline_stage 1 (they are {config.parallel.parallel_mode}, "
+            f"{sizes.model_parallel} and {sizes.pipeline_stage})"
+        )
     if not any(name in os.environ for name in ("MS_ROLE", "RANK_TABLE_FILE", "MS_WORKER_NUM", "OMPI_COMM_WORLD_SIZE")):
-        raise UsageError("--use_parallel needs a launcher that starts every process: scripts/run_distribute.sh with a rank "
-                         "table, or msrun --worker_num=N --local_worker_num=N run_mindformer.py ...")
+        raise UsageError(
+            "--use_parallel needs a launcher that starts every process: scripts/run_distribute.sh with a rank "
+            "table, or msrun --worker_num=N --local_worker_num=N run_mindformer.py ..."
+        )
     init()
     context = ParallelContext(target, get_rank(), get_group_size())
-    ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=config.parallel.gradients_mean,
-                                 device_num=context.num_ranks)
+    ms.set_auto_parallel_context(
+        parallel_mode=ms.ParallelMode.DATA_PARALLEL,
+        gradients_mean=config.parallel.gradients_mean,
+        device_num=context.num_ranks,
+    )
     logger.info("rank %d of %d on %s", context.rank, context.num_ranks, target)
     return context
 

@@ -1,4 +1,5 @@
 """Evaluation: the task's metric over every row of the evaluation data."""
+
 from __future__ import annotations
 
 import json

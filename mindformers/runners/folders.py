@@ -3,6 +3,7 @@
 ``output_dir/runs/0001-finetune/`` holds ``rank_0/checkpoint``, ``rank_0/metrics.jsonl``, ``log/rank_0`` and the run's
 configuration; ``output_dir/rank_0`` and ``output_dir/log`` lead to the newest training run.
 """
+
 from __future__ import annotations
 
 import os
@@ -95,8 +96,9 @@ def enter(root: Path, mode: str, number: int, rank: int = 0) -> RunFolder:
 
 
 def _unwritable(root: Path, error: OSError) -> OutputError:
-    return OutputError(f"output folder {root} cannot be written: {error.strerror or error}; "
-                       "choose another one with --output_dir")
+    return OutputError(
+        f"output folder {root} cannot be written: {error.strerror or error}; choose another one with --output_dir"
+    )
 
 
 def newest_checkpoint(root: Path, rank: int = 0) -> Path:

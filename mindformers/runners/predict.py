@@ -1,4 +1,5 @@
 """Prediction: a user's inputs to answers, printed and written to results.txt."""
+
 from __future__ import annotations
 
 import json

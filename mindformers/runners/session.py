@@ -1,4 +1,5 @@
 """What a run consists of once it is built; runners read it."""
+
 from __future__ import annotations
 
 import inspect
@@ -43,14 +44,20 @@ class Data:
     eval_batch_size: int = 1
 
     @classmethod
-    def portioned(cls, config: RunConfig, context: ParallelContext, train: Optional[FeatureSet], evaluation: Any) -> Data:
+    def portioned(
+        cls, config: RunConfig, context: ParallelContext, train: Optional[FeatureSet], evaluation: Any
+    ) -> Data:
         """Return the data with the batch sizes and orders that the configuration asks for."""
         portions = None
         if train is not None:
             section = config.train_dataset or DatasetSection()
             shuffle = getattr(getattr(section.data_loader, "options", None), "shuffle", None)
-            portions = Portions(batch_size(config, section), config.seed if section.seed is None else section.seed,
-                                shuffle is not False, section.drop_remainder)
+            portions = Portions(
+                batch_size(config, section),
+                config.seed if section.seed is None else section.seed,
+                shuffle is not False,
+                section.drop_remainder,
+            )
         return cls(context, train, portions, evaluation, batch_size(config, config.eval_dataset or DatasetSection()))
 
     @property
@@ -61,9 +68,17 @@ class Data:
     def train_batches(self, epoch: int, step: int) -> Dataset:
         """Return the training batches of this rank from a step of an epoch on (both counted from 0)."""
         portions = self.train_portions
-        return create_dataset(self.train, portions.batch_size, shuffle=portions.shuffle, seed=portions.seed,
-                              epochs_done=epoch, start_step=step, rank=self.context.rank,
-                              num_ranks=self.context.num_ranks, drop_remainder=portions.drop_remainder)
+        return create_dataset(
+            self.train,
+            portions.batch_size,
+            shuffle=portions.shuffle,
+            seed=portions.seed,
+            epochs_done=epoch,
+            start_step=step,
+            rank=self.context.rank,
+            num_ranks=self.context.num_ranks,
+            drop_remainder=portions.drop_remainder,
+        )
 
     def eval_batches(self) -> Dataset:
         """Return the evaluation batches, all rows on every rank, with the column `row`."""
@@ -71,8 +86,15 @@ class Data:
 
     def _plan(self) -> BatchPlan:
         portions = self.train_portions
-        return BatchPlan(len(self.train), portions.batch_size, portions.shuffle, portions.seed, self.context.rank,
-                         self.context.num_ranks, portions.drop_remainder)
+        return BatchPlan(
+            len(self.train),
+            portions.batch_size,
+            portions.shuffle,
+            portions.seed,
+            self.context.rank,
+            self.context.num_ranks,
+            portions.drop_remainder,
+        )
 
 
 @dataclass(frozen=True)
@@ -129,7 +151,8 @@ class Session:
         self.model.set_train(False)
         try:
             result = Model(forward, eval_network=forward, metrics={self.task.metric_name: metric}).eval(
-                self.data.eval_batches(), dataset_sink_mode=False)
+                self.data.eval_batches(), dataset_sink_mode=False
+            )
         finally:
             self.model.set_train(training)
         scores = result[self.task.metric_name]
@@ -149,6 +172,7 @@ class EvalCell(nn.Cell):
         self.positions = column_positions(list(inspect.signature(model.construct).parameters), columns)
 
     def construct(self, *columns):
+        """Return the last column, the row numbers, and the model's outputs for the others."""
         arguments = ()
         for position in self.positions:
             arguments += (None if position < 0 else columns[position],)
@@ -176,4 +200,5 @@ def forward_of(model: nn.Cell) -> Any:
         _, *outputs = cells[names](*(Tensor(array) for array in batch.values()), rows)
         arrays = tuple(output.asnumpy() for output in outputs)
         return arrays if len(arrays) > 1 else arrays[0]
+
     return forward

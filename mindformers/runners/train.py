@@ -1,4 +1,5 @@
 """Training: the step on `mindspore.train.Model`, its callbacks, checkpoints, and evaluation between epochs."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -37,22 +38,34 @@ class TrainRunner(Session):
         first_step = self.start.epoch * steps + self.start.step
         progress = Progress(steps, config.runner_config.epochs, first_step)
         if first_step == progress.total_steps:
-            raise UsageError(f"nothing to do: all {progress.total_steps} steps of {config.runner_config.epochs} epochs are "
-                             "done; raise runner_config.epochs to train on")
+            raise UsageError(
+                f"nothing to do: all {progress.total_steps} steps of {config.runner_config.epochs} epochs are "
+                "done; raise runner_config.epochs to train on"
+            )
         scalars = ScalarWriter(self.folder.of_rank, first_step, tensorboard=self._asks_for(options.SummaryMonitor))
         evaluation = self._evaluation(progress, scalars) if config.do_eval else None
         callbacks = self._callbacks(progress, scalars, evaluation)
         banner("Build Running Wrapper")
         self.model.set_train(True)
         wrapper = config.runner_wrapper.options
-        step = TrainStep(LossCell(self.model, tuple(self.data.train.columns)), self.state.optimizer,
-                         wrapper.max_grad_norm if wrapper.use_clip_grad else None, self.state.loss_scale)
+        step = TrainStep(
+            LossCell(self.model, tuple(self.data.train.columns)),
+            self.state.optimizer,
+            wrapper.max_grad_norm if wrapper.use_clip_grad else None,
+            self.state.loss_scale,
+        )
         if self.start.saved is not None:
             self._check_continuation(steps)
             restore_random_state(self.start.saved.random)
         banner("Starting Training Model")
-        logger.info("%d rows, %d steps an epoch, %d epochs, batch size %d on %d device(s)", len(self.data.train), steps,
-                    config.runner_config.epochs, self.data.train_portions.batch_size, self.context.num_ranks)
+        logger.info(
+            "%d rows, %d steps an epoch, %d epochs, batch size %d on %d device(s)",
+            len(self.data.train),
+            steps,
+            config.runner_config.epochs,
+            self.data.train_portions.batch_size,
+            self.context.num_ranks,
+        )
         try:
             self._train(step, progress, callbacks)
         finally:
@@ -64,11 +77,19 @@ class TrainRunner(Session):
         runner, epoch, within = self.config.runner_config, self.start.epoch, self.start.step
         # A device that takes whole epochs at once cannot start within one: then this run is fed step by step.
         sink = runner.sink_mode and self.context.device_target != "CPU" and not within
-        Model(step).train(progress.epochs, self.data.train_batches(epoch, within), callbacks=callbacks,
-                          dataset_sink_mode=sink, sink_size=runner.sink_size if sink else -1, initial_epoch=epoch)
+        Model(step).train(
+            progress.epochs,
+            self.data.train_batches(epoch, within),
+            callbacks=callbacks,
+            dataset_sink_mode=sink,
+            sink_size=runner.sink_size if sink else -1,
+            initial_epoch=epoch,
+        )
 
-    def _callbacks(self, progress: Progress, scalars: ScalarWriter, evaluation: Optional[EvalCallback]) -> List[Callback]:
-        """Return the callbacks in the order of their calls; evaluation comes before a checkpoint that records its result."""
+    def _callbacks(
+        self, progress: Progress, scalars: ScalarWriter, evaluation: Optional[EvalCallback]
+    ) -> List[Callback]:
+        """Return the callbacks in the order of their calls: evaluation before the checkpoint that keeps its result."""
         rows = self.data.train_portions.batch_size * self.context.num_ranks
         built: List[Callback] = [evaluation] if evaluation is not None else []
         for component in self.config.callbacks:
@@ -82,27 +103,45 @@ class TrainRunner(Session):
             elif not isinstance(chosen, options.SummaryMonitor):
                 built.append(user_callback(component))
         if self.config.profile:
-            built.append(ProfileMonitor(self.folder.of_rank / "profile", self.config.profile_start_step,
-                                        self.config.profile_stop_step, self.config.init_start_profile,
-                                        self.config.profile_memory))
+            built.append(
+                ProfileMonitor(
+                    self.folder.of_rank / "profile",
+                    self.config.profile_start_step,
+                    self.config.profile_stop_step,
+                    self.config.init_start_profile,
+                    self.config.profile_memory,
+                )
+            )
         return [*built, *self.given.callbacks]
 
     def _evaluation(self, progress: Progress, scalars: ScalarWriter) -> EvalCallback:
         best = self.start.saved.best_metric if self.start.saved is not None else None
-        return EvalCallback(self.evaluate, progress, every_epochs=1, scalars=scalars, watch=self.task.main_metric, best=best)
+        return EvalCallback(
+            self.evaluate, progress, every_epochs=1, scalars=scalars, watch=self.task.main_metric, best=best
+        )
 
-    def _checkpoints(self, chosen: options.CheckpointMonitor, progress: Progress, rows: int,
-                     evaluation: Optional[EvalCallback]) -> CheckpointMonitor:
+    def _checkpoints(
+        self, chosen: options.CheckpointMonitor, progress: Progress, rows: int, evaluation: Optional[EvalCallback]
+    ) -> CheckpointMonitor:
         saved = self.start.saved
         best: Callable[[], Optional[float]] = (lambda: evaluation.best) if evaluation is not None else lambda: None
         extras: List[Callable[[Path], object]] = [self._write_config]
         if self.tokenizer is not None:
             extras.append(self.tokenizer.save_pretrained)
         return CheckpointMonitor(
-            chosen.prefix, Path(chosen.directory) if chosen.directory else self.folder.checkpoints, progress,
-            chosen.save_checkpoint_steps, chosen.save_checkpoint_seconds, chosen.keep_checkpoint_max,
-            rank=self.context.rank, batch_size=rows, seed=self.data.train_portions.seed,
-            run_id=saved.run_id if saved is not None else None, best_metric=best, extras=extras)
+            chosen.prefix,
+            Path(chosen.directory) if chosen.directory else self.folder.checkpoints,
+            progress,
+            chosen.save_checkpoint_steps,
+            chosen.save_checkpoint_seconds,
+            chosen.keep_checkpoint_max,
+            rank=self.context.rank,
+            batch_size=rows,
+            seed=self.data.train_portions.seed,
+            run_id=saved.run_id if saved is not None else None,
+            best_metric=best,
+            extras=extras,
+        )
 
     def _write_config(self, folder: Path) -> None:
         (folder / CONFIG_FILE).write_text(explain(self.checked, defaults=True) + "\n", encoding="utf-8")
@@ -110,20 +149,29 @@ class TrainRunner(Session):
     def _check_continuation(self, steps: int) -> None:
         """Refuse to continue with rows in another order than the run that is continued had."""
         saved, rows = self.start.saved, self.data.train_portions.batch_size * self.context.num_ranks
-        changed = [f"{name} was {was} and is {now}" for name, was, now in (
-            ("batch size on all devices", saved.batch_size, rows), ("row seed", saved.seed, self.data.train_portions.seed))
-            if was != now]
+        changed = [
+            f"{name} was {was} and is {now}"
+            for name, was, now in (
+                ("batch size on all devices", saved.batch_size, rows),
+                ("row seed", saved.seed, self.data.train_portions.seed),
+            )
+            if was != now
+        ]
         if changed:
-            raise UsageError(f"{run_of(self.folder.path) or self.folder.path} cannot be continued: {'; '.join(changed)}. "
-                             "Use the same values, or --run_mode finetune to start anew from these weights")
+            raise UsageError(
+                f"{run_of(self.folder.path) or self.folder.path} cannot be continued: {'; '.join(changed)}. "
+                "Use the same values, or --run_mode finetune to start anew from these weights"
+            )
 
     def _asks_for(self, kind: type) -> bool:
         return any(isinstance(component.options, kind) for component in self.config.callbacks)
 
     def _no_store(self) -> None:
         if self.config.aicc_config.obs_path.startswith("obs://"):
-            raise UsageError(f"aicc_config.obs_path is {self.config.aicc_config.obs_path}, but uploads to an object store "
-                             "are not part of this version; remove ObsMonitor from callbacks")
+            raise UsageError(
+                f"aicc_config.obs_path is {self.config.aicc_config.obs_path}, but uploads to an object store "
+                "are not part of this version; remove ObsMonitor from callbacks"
+            )
 
 
 def user_callback(component: Component) -> Callback:

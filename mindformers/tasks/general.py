@@ -1,4 +1,5 @@
 """A user's own model and dataset: columns by the names of the model's inputs in, whatever the model returns out."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class GeneralTask:
     @classmethod
     def from_config(cls, config: RunConfig, tokenizer: Any) -> GeneralTask:
         """Return the task as a configuration describes it."""
-        del tokenizer   # a user's dataset brings its own
+        del tokenizer  # a user's dataset brings its own
         return cls(config.metric)
 
     def train_features(self, source: Any) -> FeatureSet:
@@ -52,7 +53,7 @@ class GeneralTask:
         return EvalData(FeatureSet(columns_of(source)))
 
     def metric(self, data: EvalData) -> Any:
-        """Return the configured metric, bound to the columns it scores against. Raises UsageError when there is none."""
+        """Return the configured metric, bound to the columns it scores. Raises UsageError when there is none."""
         if self._metric is None:
             raise UsageError("evaluation needs a metric: set metric.type to a class registered as METRIC")
         metric = REGISTRY.resolve(Type.METRIC, self._metric.type)(**self._metric.arguments())
@@ -66,7 +67,9 @@ class GeneralTask:
         results = []
         for item in items:
             if not isinstance(item, dict):
-                raise DataError(f"input {item!r} cannot be read; give an object with one row for each input of the model")
+                raise DataError(
+                    f"input {item!r} cannot be read; give an object with one row for each input of the model"
+                )
             outputs = forward({name: np.asarray(value)[None] for name, value in item.items()})
             results.append([output[0].tolist() for output in (outputs if isinstance(outputs, tuple) else (outputs,))])
         return results
@@ -81,5 +84,7 @@ def columns_of(source: Any) -> Dict[str, np.ndarray]:
         rows = list(columns)
         return {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}
     except (TypeError, KeyError, IndexError, ValueError) as error:
-        raise DataError(f"the dataset {type(source).__name__} cannot be read ({error!r}); it needs `columns` (input name to "
-                        "array [n, ...]), or rows that are mappings with the same names") from error
+        raise DataError(
+            f"the dataset {type(source).__name__} cannot be read ({error!r}); it needs `columns` (input name to "
+            "array [n, ...]), or rows that are mappings with the same names"
+        ) from error

@@ -3,6 +3,7 @@
 Data: a folder with train-v1.1.json and dev-v1.1.json. Head: start and end logits of a span. Metric: exact match
 and F1. Predict: contexts with questions to answers with their place in the context.
 """
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
@@ -27,8 +28,10 @@ Forward = Callable[[Dict[str, np.ndarray]], Tuple[np.ndarray, np.ndarray]]
 Item = Union[str, Dict[str, str], Sequence[str]]
 Source = Union[str, Path, SQuADDataLoader, Iterable[object]]
 SEPARATOR = " - "
-ACCEPTED = ("accepted are the text 'context - question', a pair (context, question), and an object "
-            "{'context': ..., 'question': ...}")
+ACCEPTED = (
+    "accepted are the text 'context - question', a pair (context, question), and an object "
+    "{'context': ..., 'question': ...}"
+)
 SCORE_PLACES = 4
 
 
@@ -54,9 +57,16 @@ class QuestionAnsweringTask:
     main_metric = "f1"
     """The score that says which of two models is better; larger is better."""
 
-    def __init__(self, tokenizer: BertTokenizer, max_seq_len: int = 384, max_question_len: int = 64,
-                 doc_stride: int = 128, n_best_size: int = 20, max_answer_len: int = 30,
-                 cache_dir: Union[str, Path, None] = None):
+    def __init__(
+        self,
+        tokenizer: BertTokenizer,
+        max_seq_len: int = 384,
+        max_question_len: int = 64,
+        doc_stride: int = 128,
+        n_best_size: int = 20,
+        max_answer_len: int = 30,
+        cache_dir: Union[str, Path, None] = None,
+    ):
         self.tokenizer = tokenizer
         self.windows = WindowSettings(max_seq_len, max_question_len, doc_stride)
         self.spans = SpanSettings(n_best_size, max_answer_len)
@@ -66,15 +76,26 @@ class QuestionAnsweringTask:
     def from_config(cls, config: RunConfig, tokenizer: Optional[BertTokenizer]) -> QuestionAnsweringTask:
         """Return the task as a configuration describes it. Raises DataError when there is no tokenizer."""
         if tokenizer is None:
-            raise DataError("question answering needs a tokenizer: keep its files beside the weights, or set "
-                            "train_dataset.tokenizer")
+            raise DataError(
+                "question answering needs a tokenizer: keep its files beside the weights, or set "
+                "train_dataset.tokenizer"
+            )
         sections = [section for section in (config.train_dataset, config.eval_dataset) if section is not None]
         loaders = [section.data_loader.options for section in sections if section.data_loader is not None]
         windows = next((item for item in loaders if isinstance(item, SQuADLoader)), SQuADLoader())
         model = config.model.model_config.options if config.model.model_config is not None else None
-        spans = config.metric.options if config.metric and isinstance(config.metric.options, SQuADMetric) else SQuADMetric()
-        return cls(tokenizer, windows.max_seq_len or getattr(model, "seq_length", None) or 384, windows.max_question_len,
-                   windows.doc_stride, spans.n_best_size, spans.max_answer_len, windows.cache_dir or default_cache())
+        spans = (
+            config.metric.options if config.metric and isinstance(config.metric.options, SQuADMetric) else SQuADMetric()
+        )
+        return cls(
+            tokenizer,
+            windows.max_seq_len or getattr(model, "seq_length", None) or 384,
+            windows.max_question_len,
+            windows.doc_stride,
+            spans.n_best_size,
+            spans.max_answer_len,
+            windows.cache_dir or default_cache(),
+        )
 
     def train_features(self, source: Source) -> FeatureSet:
         """Return the windows of a training set with start and end positions.
@@ -85,9 +106,13 @@ class QuestionAnsweringTask:
         _, windows = self._load(source, "train")
         ignored = self.windows.max_seq_len
         return FeatureSet(
-            {**model_inputs(windows), "start_positions": windows.start_positions,
-             "end_positions": windows.end_positions},
-            fillers={"start_positions": ignored, "end_positions": ignored})
+            {
+                **model_inputs(windows),
+                "start_positions": windows.start_positions,
+                "end_positions": windows.end_positions,
+            },
+            fillers={"start_positions": ignored, "end_positions": ignored},
+        )
 
     def eval_features(self, source: Source) -> EvalData:
         """Return the windows of an evaluation set and what scoring needs; `source` as in `train_features`."""
@@ -107,10 +132,23 @@ class QuestionAnsweringTask:
             examples = examples_from(source)
             return examples, build_features(examples, self.tokenizer, self.windows, labelled)
         examples = source.examples()
-        key = cache_key(version=FORMAT_VERSION, tokenizer=self.tokenizer.digest(), labelled=labelled, **source.identity(),
-                        **asdict(self.windows)) if self.cache_dir else ""
-        arrays = load_or_build(self.cache_dir, f"squad-{split}", key,
-                               lambda: build_features(examples, self.tokenizer, self.windows, labelled).arrays())
+        key = (
+            cache_key(
+                version=FORMAT_VERSION,
+                tokenizer=self.tokenizer.digest(),
+                labelled=labelled,
+                **source.identity(),
+                **asdict(self.windows),
+            )
+            if self.cache_dir
+            else ""
+        )
+        arrays = load_or_build(
+            self.cache_dir,
+            f"squad-{split}",
+            key,
+            lambda: build_features(examples, self.tokenizer, self.windows, labelled).arrays(),
+        )
         return examples, Features(**arrays)
 
     def parse(self, item: Item) -> Tuple[str, str]:
@@ -136,8 +174,9 @@ class QuestionAnsweringTask:
                 raise DataError(f"input {item!r}: the {part} is {value!r}, it must be text; {ACCEPTED}")
         return context, question
 
-    def predict(self, forward: Forward, items: Union[Item, List[Item]], top_k: int = 1,
-                batch_size: int = 1) -> List[Union[Dict[str, object], List[Dict[str, object]]]]:
+    def predict(
+        self, forward: Forward, items: Union[Item, List[Item]], top_k: int = 1, batch_size: int = 1
+    ) -> List[Union[Dict[str, object], List[Dict[str, object]]]]:
         """Return one {"text", "score", "start", "end"} per item; a list of at most `top_k` of them when top_k > 1.
 
         `start` and `end` count characters of the context as given; an item without any span has text "" and score 0.
@@ -156,8 +195,11 @@ class QuestionAnsweringTask:
         for rows in BatchPlan(len(inputs), batch_size, shuffle=False, seed=0).batches(epoch=0):
             start_logits, end_logits = forward(dict(zip(inputs.columns, gather(inputs, rows))))
             real = rows >= 0
-            found.append(window_candidates(windows, rows[real], to_numpy(start_logits)[real],
-                                           to_numpy(end_logits)[real], self.spans))
+            found.append(
+                window_candidates(
+                    windows, rows[real], to_numpy(start_logits)[real], to_numpy(end_logits)[real], self.spans
+                )
+            )
         lists = question_answers([context for context, _ in pairs], windows, merged(found), self.spans)
         results = [[as_output(answer) for answer in (answers or [Answer("", 0.0, 0, 0)])[:top_k]] for answers in lists]
         return results if top_k > 1 else [answers[0] for answers in results]
@@ -165,8 +207,11 @@ class QuestionAnsweringTask:
 
 def model_inputs(windows: Features) -> Dict[str, np.ndarray]:
     """Return the columns that a model takes, in order."""
-    return {"input_ids": windows.input_ids, "attention_mask": windows.attention_mask,
-            "token_type_ids": windows.token_type_ids}
+    return {
+        "input_ids": windows.input_ids,
+        "attention_mask": windows.attention_mask,
+        "token_type_ids": windows.token_type_ids,
+    }
 
 
 def as_output(answer: Answer) -> Dict[str, object]:

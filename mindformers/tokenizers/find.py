@@ -1,4 +1,5 @@
 """Which tokenizer belongs to a run: weights and tokenizer go together, so the files beside the weights come first."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -26,9 +27,15 @@ def find_tokenizer(section: Optional[Component], weights: Optional[Path]) -> Any
     named = options.pop("checkpoint_name_or_path", None)
     vocab_file = options.pop("vocab_file", None)
     if beside is not None:
-        if vocab_file and Path(vocab_file).is_file() and (beside / "vocab.txt").is_file() and \
-                Path(vocab_file).read_bytes() != (beside / "vocab.txt").read_bytes():
-            logger.warning("the tokenizer beside the weights (%s) is used; vocab_file %s differs from it", beside, vocab_file)
+        if (
+            vocab_file
+            and Path(vocab_file).is_file()
+            and (beside / "vocab.txt").is_file()
+            and Path(vocab_file).read_bytes() != (beside / "vocab.txt").read_bytes()
+        ):
+            logger.warning(
+                "the tokenizer beside the weights (%s) is used; vocab_file %s differs from it", beside, vocab_file
+            )
         return cls.from_pretrained(beside)
     if vocab_file:
         if not Path(vocab_file).is_file():
@@ -36,8 +43,10 @@ def find_tokenizer(section: Optional[Component], weights: Optional[Path]) -> Any
         return cls(vocab_file, **options)
     if named and _holder(Path(named)) is not None:
         return cls.from_pretrained(named)
-    raise DataError(f"no tokenizer files: neither {' nor '.join(FILES)} beside the weights ({weights or 'none given'}), and "
-                    "the configuration names no vocab_file; set train_dataset.tokenizer.vocab_file to a vocab.txt")
+    raise DataError(
+        f"no tokenizer files: neither {' nor '.join(FILES)} beside the weights ({weights or 'none given'}), and "
+        "the configuration names no vocab_file; set train_dataset.tokenizer.vocab_file to a vocab.txt"
+    )
 
 
 def _holder(weights: Optional[Path]) -> Optional[Path]:

@@ -3,6 +3,7 @@
 The work is done by the `tokenizers` library. State that a stored tokenizer.json may carry about padding and
 truncation is switched off on loading: lengths are always the caller's decision.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -38,24 +39,42 @@ class BertTokenizer:
     vocabulary or lacks a special token.
     """
 
-    def __init__(self, vocab_file: Union[str, Path], do_lower_case: bool = True, do_basic_tokenize: bool = True,
-                 unk_token: str = "[UNK]", sep_token: str = "[SEP]", pad_token: str = "[PAD]",
-                 cls_token: str = "[CLS]", mask_token: str = "[MASK]", tokenize_chinese_chars: bool = True,
-                 strip_accents: Optional[bool] = None, model_max_length: int = 512):
+    def __init__(
+        self,
+        vocab_file: Union[str, Path],
+        do_lower_case: bool = True,
+        do_basic_tokenize: bool = True,
+        unk_token: str = "[UNK]",
+        sep_token: str = "[SEP]",
+        pad_token: str = "[PAD]",
+        cls_token: str = "[CLS]",
+        mask_token: str = "[MASK]",
+        tokenize_chinese_chars: bool = True,
+        strip_accents: Optional[bool] = None,
+        model_max_length: int = 512,
+    ):
         special = files.SpecialTokens(unk_token, sep_token, pad_token, cls_token, mask_token)
         vocabulary = files.read_vocabulary(Path(vocab_file), special)
         backend = Tokenizer(models.WordPiece(vocabulary, unk_token=unk_token, max_input_chars_per_word=100))
         if do_basic_tokenize:
             backend.normalizer = normalizers.BertNormalizer(
-                lowercase=do_lower_case, handle_chinese_chars=tokenize_chinese_chars, strip_accents=strip_accents)
+                lowercase=do_lower_case, handle_chinese_chars=tokenize_chinese_chars, strip_accents=strip_accents
+            )
             backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         else:
             backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         backend.decoder = decoders.WordPiece()
-        self._adopt(backend, special, {
-            "do_lower_case": do_lower_case, "do_basic_tokenize": do_basic_tokenize,
-            "tokenize_chinese_chars": tokenize_chinese_chars, "strip_accents": strip_accents,
-            "model_max_length": model_max_length})
+        self._adopt(
+            backend,
+            special,
+            {
+                "do_lower_case": do_lower_case,
+                "do_basic_tokenize": do_basic_tokenize,
+                "tokenize_chinese_chars": tokenize_chinese_chars,
+                "strip_accents": strip_accents,
+                "model_max_length": model_max_length,
+            },
+        )
 
     @classmethod
     def from_pretrained(cls, folder: Union[str, Path]) -> BertTokenizer:
@@ -78,7 +97,8 @@ class BertTokenizer:
         backend.add_special_tokens(list(special.as_dict().values()))
         ids = {name: backend.token_to_id(token) for name, token in special.as_dict().items()}
         backend.post_processor = processors.BertProcessing(
-            (special.sep_token, ids["sep_token"]), (special.cls_token, ids["cls_token"]))
+            (special.sep_token, ids["sep_token"]), (special.cls_token, ids["cls_token"])
+        )
         self._backend, self._special, self._options = backend, special, dict(options)
         self.unk_token, self.unk_token_id = special.unk_token, ids["unk_token"]
         self.sep_token, self.sep_token_id = special.sep_token, ids["sep_token"]
@@ -111,12 +131,19 @@ class BertTokenizer:
     def encode_batch(self, texts: Sequence[str]) -> List[TokenizedText]:
         """Tokenise texts without special tokens; offsets count the characters of each original text."""
         encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
-        return [TokenizedText(np.array(encoding.ids, np.int32), np.array(encoding.offsets, np.int32).reshape(-1, 2))
-                for encoding in encodings]
+        return [
+            TokenizedText(np.array(encoding.ids, np.int32), np.array(encoding.offsets, np.int32).reshape(-1, 2))
+            for encoding in encodings
+        ]
 
-    def __call__(self, text: Union[str, Sequence[str]], text_pair: Union[str, Sequence[str], None] = None,
-                 max_length: Optional[int] = None, padding: Union[bool, str] = False,
-                 truncation: Union[bool, str] = False) -> Dict[str, np.ndarray]:
+    def __call__(
+        self,
+        text: Union[str, Sequence[str]],
+        text_pair: Union[str, Sequence[str], None] = None,
+        max_length: Optional[int] = None,
+        padding: Union[bool, str] = False,
+        truncation: Union[bool, str] = False,
+    ) -> Dict[str, np.ndarray]:
         """Return int32 arrays input_ids, attention_mask and token_type_ids with special tokens.
 
         Shapes are [tokens] for one text and [texts, tokens] for a list. `padding` is False, True ("longest") or
@@ -125,8 +152,10 @@ class BertTokenizer:
         of unequal lengths without padding, and when nothing is left to cut.
         """
         if padding not in PADDINGS or truncation not in TRUNCATIONS:
-            raise UsageError(f"padding={padding!r}, truncation={truncation!r}: padding accepts {PADDINGS}, "
-                             f"truncation accepts {TRUNCATIONS}")
+            raise UsageError(
+                f"padding={padding!r}, truncation={truncation!r}: padding accepts {PADDINGS}, "
+                f"truncation accepts {TRUNCATIONS}"
+            )
         limit = self.model_max_length if max_length is None else max_length
         single = isinstance(text, str)
         firsts = [text] if single else list(text)
@@ -148,16 +177,20 @@ class BertTokenizer:
         lengths = [len(row) for row in rows]
         longest = max(lengths, default=0)
         if not padding and any(length != longest for length in lengths):
-            raise UsageError(f"the texts have {min(lengths)} to {longest} tokens and padding is off: "
-                             "ask for padding=True or padding='max_length', or give one text at a time")
+            raise UsageError(
+                f"the texts have {min(lengths)} to {longest} tokens and padding is off: "
+                "ask for padding=True or padding='max_length', or give one text at a time"
+            )
         width = max(longest, limit) if padding == "max_length" else longest
-        arrays = {"input_ids": np.full((len(rows), width), self.pad_token_id, np.int32),
-                  "attention_mask": np.zeros((len(rows), width), np.int32),
-                  "token_type_ids": np.zeros((len(rows), width), np.int32)}
+        arrays = {
+            "input_ids": np.full((len(rows), width), self.pad_token_id, np.int32),
+            "attention_mask": np.zeros((len(rows), width), np.int32),
+            "token_type_ids": np.zeros((len(rows), width), np.int32),
+        }
         for index, row in enumerate(rows):
-            arrays["input_ids"][index, :len(row)] = row.ids
-            arrays["attention_mask"][index, :len(row)] = 1
-            arrays["token_type_ids"][index, :len(row)] = row.type_ids
+            arrays["input_ids"][index, : len(row)] = row.ids
+            arrays["attention_mask"][index, : len(row)] = 1
+            arrays["token_type_ids"][index, : len(row)] = row.type_ids
         return arrays
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
@@ -187,8 +220,10 @@ def cut(first: Encoding, second: Optional[Encoding], room: int, strategy: Union[
     else:
         lengths[0 if strategy == "only_first" else 1] -= excess
     if min(lengths) < 0:
-        raise UsageError(f"truncation={strategy!r} leaves no token: {room} tokens are to hold "
-                         f"{len(first)} + {0 if second is None else len(second)}; raise max_length")
+        raise UsageError(
+            f"truncation={strategy!r} leaves no token: {room} tokens are to hold "
+            f"{len(first)} + {0 if second is None else len(second)}; raise max_length"
+        )
     first.truncate(lengths[0])
     if second is not None:
         second.truncate(lengths[1])

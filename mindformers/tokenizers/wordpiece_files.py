@@ -1,4 +1,5 @@
 """Files of a WordPiece tokenizer: vocab.txt, tokenizer.json, tokenizer_config.json, special_tokens_map.json."""
+
 from __future__ import annotations
 
 import json
@@ -54,8 +55,10 @@ def read_vocabulary(path: Path, special: SpecialTokens) -> Dict[str, int]:
     vocabulary: Dict[str, int] = {}
     for number, token in enumerate(tokens):
         if token in vocabulary:
-            raise DataError(f"{path}:{number + 1}: token {token!r} stands already in line {vocabulary[token] + 1}; "
-                            "every line must be a different token, since its number is the id")
+            raise DataError(
+                f"{path}:{number + 1}: token {token!r} stands already in line {vocabulary[token] + 1}; "
+                "every line must be a different token, since its number is the id"
+            )
         vocabulary[token] = number
     check_special(path, vocabulary, special)
     return vocabulary
@@ -65,8 +68,10 @@ def check_special(path: Path, vocabulary: Mapping[str, int], special: SpecialTok
     """Raise DataError when a special token has no id."""
     missing = [f"{name} {token!r}" for name, token in special.as_dict().items() if token not in vocabulary]
     if missing:
-        raise DataError(f"{path}: the vocabulary of {len(vocabulary)} tokens has no {', '.join(missing)}; add them "
-                        "to the file, or name the tokens it uses instead (cls_token=..., sep_token=... and so on)")
+        raise DataError(
+            f"{path}: the vocabulary of {len(vocabulary)} tokens has no {', '.join(missing)}; add them "
+            "to the file, or name the tokens it uses instead (cls_token=..., sep_token=... and so on)"
+        )
 
 
 def read_folder(folder: Path) -> StoredTokenizer:
@@ -75,8 +80,13 @@ def read_folder(folder: Path) -> StoredTokenizer:
         raise DataError(f"{folder}: no such folder; it must hold {TOKENIZER_FILE} or {VOCAB_FILE}")
     config = read_json(folder / CONFIG_FILE)
     named = {**read_json(folder / SPECIAL_TOKENS_FILE), **config}
-    special = SpecialTokens(**{field.name: token_text(named[field.name]) for field in fields(SpecialTokens)
-                               if named.get(field.name) is not None})
+    special = SpecialTokens(
+        **{
+            field.name: token_text(named[field.name])
+            for field in fields(SpecialTokens)
+            if named.get(field.name) is not None
+        }
+    )
     options = {name: config[name] for name in OPTIONS if name in config}
     backend_file = folder / TOKENIZER_FILE
     if not backend_file.exists():
@@ -95,13 +105,21 @@ def read_backend(path: Path, special: SpecialTokens, options: Mapping[str, objec
     if not isinstance(backend.model, models.WordPiece):
         raise DataError(f"{path}: holds a {type(backend.model).__name__} model; this tokenizer accepts WordPiece only")
     check_special(path, backend.get_vocab(with_added_tokens=True), special)
-    changes = {ours: options[name] for name, ours in (
-        ("do_lower_case", "lowercase"), ("tokenize_chinese_chars", "handle_chinese_chars"),
-        ("strip_accents", "strip_accents")) if name in options}
+    changes = {
+        ours: options[name]
+        for name, ours in (
+            ("do_lower_case", "lowercase"),
+            ("tokenize_chinese_chars", "handle_chinese_chars"),
+            ("strip_accents", "strip_accents"),
+        )
+        if name in options
+    }
     if changes and isinstance(backend.normalizer, normalizers.BertNormalizer):
         current = backend.normalizer
-        state = {name: getattr(current, name)
-                 for name in ("clean_text", "lowercase", "handle_chinese_chars", "strip_accents")}
+        state = {
+            name: getattr(current, name)
+            for name in ("clean_text", "lowercase", "handle_chinese_chars", "strip_accents")
+        }
         backend.normalizer = normalizers.BertNormalizer(**{**state, **changes})
     return backend
 
@@ -122,8 +140,9 @@ def write_folder(folder: Path, backend: Tokenizer, special: SpecialTokens, optio
             with (folder / name).open("w", encoding="utf-8", newline="\n") as stream:
                 stream.write(text)
     except OSError as error:
-        raise OutputError(f"{folder}: the tokenizer cannot be written here ({error}); "
-                          "give a folder that can be written") from error
+        raise OutputError(
+            f"{folder}: the tokenizer cannot be written here ({error}); give a folder that can be written"
+        ) from error
 
 
 def read_json(path: Path) -> Dict[str, object]:

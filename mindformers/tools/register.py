@@ -1,4 +1,5 @@
 """`MindFormerRegister`: how users add their own models, datasets, metrics, callbacks, optimizers and schedules."""
+
 from __future__ import annotations
 
 from typing import Any, Callable, Dict, Optional
@@ -16,8 +17,10 @@ class MindFormerRegister:
     @staticmethod
     def register(module_type: str = MindFormerModuleType.TOOLS, alias: Optional[str] = None) -> Callable[[type], type]:
         """Return a decorator that registers a class under its own name, and under `alias` too."""
+
         def decorate(cls: type) -> type:
             return MindFormerRegister.register_cls(cls, module_type, alias)
+
         return decorate
 
     @staticmethod
@@ -38,10 +41,14 @@ class MindFormerRegister:
         return REGISTRY.resolve(module_type, class_name)
 
     @staticmethod
-    def get_instance_from_cfg(cfg: Dict[str, Any], module_type: str, default_args: Optional[Dict[str, Any]] = None) -> Any:
+    def get_instance_from_cfg(
+        cfg: Dict[str, Any], module_type: str, default_args: Optional[Dict[str, Any]] = None
+    ) -> Any:
         """Build the component that ``cfg["type"]`` names with the other keys as arguments, over `default_args`."""
         if "type" not in cfg:
-            raise UsageError(f"a {module_type} configuration needs the key 'type'; it has: {', '.join(sorted(cfg)) or 'no key'}")
+            raise UsageError(
+                f"a {module_type} configuration needs the key 'type'; it has: {', '.join(sorted(cfg)) or 'no key'}"
+            )
         arguments = {**(default_args or {}), **{key: value for key, value in cfg.items() if key != "type"}}
         return REGISTRY.resolve(module_type, cfg["type"])(**arguments)
 

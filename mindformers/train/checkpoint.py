@@ -9,6 +9,7 @@ A folder `{prefix}_rank_{rank}-{epoch}_{step}` with
 - what the caller adds, such as the configuration and the tokenizer;
 - manifest.json: size and sha256 of every file, written last.
 """
+
 from __future__ import annotations
 
 import json
@@ -23,11 +24,19 @@ from safetensors import SafetensorError, safe_open
 
 from mindformers.errors import CheckpointError
 from mindformers.train import checkpoint_files as files
-from mindformers.weights.writers import save_safetensors
 from mindformers.train.checkpoint_files import is_checkpoint, list_checkpoints, newest_valid, verify
+from mindformers.weights.writers import save_safetensors
 
-__all__ = ["TrainState", "is_checkpoint", "list_checkpoints", "load_training_state", "newest_valid", "read_state",
-           "save_checkpoint", "verify"]
+__all__ = [
+    "TrainState",
+    "is_checkpoint",
+    "list_checkpoints",
+    "load_training_state",
+    "newest_valid",
+    "read_state",
+    "save_checkpoint",
+    "verify",
+]
 
 MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -55,8 +64,16 @@ class TrainState:
     """What `capture_random_state` returned."""
 
 
-def save_checkpoint(folder: Path, prefix: str, rank: int, state: TrainState, model: nn.Cell, optimizer: nn.Optimizer,
-                    loss_scale: Optional[nn.Cell] = None, extras: Sequence[Callable[[Path], object]] = ()) -> Path:
+def save_checkpoint(
+    folder: Path,
+    prefix: str,
+    rank: int,
+    state: TrainState,
+    model: nn.Cell,
+    optimizer: nn.Optimizer,
+    loss_scale: Optional[nn.Cell] = None,
+    extras: Sequence[Callable[[Path], object]] = (),
+) -> Path:
     """Write a complete checkpoint into `folder` and return its path; one of the same run and name is replaced.
 
     Each of `extras` is called with the folder in the making and writes files of its own into it.
@@ -98,8 +115,9 @@ def read_state(path: Path) -> TrainState:
     return TrainState(**{item.name: content[item.name] for item in fields(TrainState)})
 
 
-def load_training_state(path: Path, optimizer: nn.Optimizer, loss_scale: Optional[nn.Cell] = None,
-                        model: Optional[nn.Cell] = None) -> TrainState:
+def load_training_state(
+    path: Path, optimizer: nn.Optimizer, loss_scale: Optional[nn.Cell] = None, model: Optional[nn.Cell] = None
+) -> TrainState:
     """Put the state saved in the folder `path` into `optimizer` and `loss_scale`, into `model` too when it is given.
 
     All is compared before anything is assigned, so a failure leaves every parameter as it was. Random generators are
@@ -116,8 +134,9 @@ def load_training_state(path: Path, optimizer: nn.Optimizer, loss_scale: Optiona
     if model is not None:
         wanted[MODEL] = model.parameters_dict()
     loaded = {name: _read_arrays(path / name) for name in wanted}
-    mismatches = [f"{name}: {problem}" for name, parameters in wanted.items()
-                  for problem in _mismatches(parameters, loaded[name])]
+    mismatches = [
+        f"{name}: {problem}" for name, parameters in wanted.items() for problem in _mismatches(parameters, loaded[name])
+    ]
     if mismatches:
         raise CheckpointError(str(path), mismatches, ADVICE)
     for name, parameters in wanted.items():
@@ -129,8 +148,11 @@ def load_training_state(path: Path, optimizer: nn.Optimizer, loss_scale: Optiona
 def _training_parameters(optimizer: nn.Optimizer, loss_scale: Optional[nn.Cell]) -> Dict[str, Parameter]:
     """Return the state of optimizer and loss scale by name, without the model's parameters and the learning rates."""
     trained = {parameter.name for parameter in optimizer.parameters}
-    kept = {name: parameter for name, parameter in optimizer.parameters_dict().items()
-            if name not in trained and not name.startswith("learning_rate")}
+    kept = {
+        name: parameter
+        for name, parameter in optimizer.parameters_dict().items()
+        if name not in trained and not name.startswith("learning_rate")
+    }
     if loss_scale is not None:
         kept.update(loss_scale.parameters_dict())
     return kept

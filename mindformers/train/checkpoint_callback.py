@@ -1,4 +1,5 @@
 """Checkpoints during training."""
+
 from __future__ import annotations
 
 import time
@@ -40,15 +41,28 @@ class CheckpointMonitor(Callback):
         OutputError: when training begins, if `directory` cannot be written; later, if a checkpoint cannot.
     """
 
-    def __init__(self, prefix: str, directory: Path, progress: Progress, save_checkpoint_steps: int = 0,
-                 save_checkpoint_seconds: int = 0, keep_checkpoint_max: int = 5, *, rank: int = 0, batch_size: int = 0,
-                 seed: int = 0, run_id: Optional[str] = None,
-                 best_metric: Callable[[], Optional[float]] = lambda: None,
-                 extras: Sequence[Callable[[Path], object]] = ()):
+    def __init__(
+        self,
+        prefix: str,
+        directory: Path,
+        progress: Progress,
+        save_checkpoint_steps: int = 0,
+        save_checkpoint_seconds: int = 0,
+        keep_checkpoint_max: int = 5,
+        *,
+        rank: int = 0,
+        batch_size: int = 0,
+        seed: int = 0,
+        run_id: Optional[str] = None,
+        best_metric: Callable[[], Optional[float]] = lambda: None,
+        extras: Sequence[Callable[[Path], object]] = (),
+    ):
         super().__init__()
-        for name, value in (("save_checkpoint_steps", save_checkpoint_steps),
-                            ("save_checkpoint_seconds", save_checkpoint_seconds),
-                            ("keep_checkpoint_max", keep_checkpoint_max)):
+        for name, value in (
+            ("save_checkpoint_steps", save_checkpoint_steps),
+            ("save_checkpoint_seconds", save_checkpoint_seconds),
+            ("keep_checkpoint_max", keep_checkpoint_max),
+        ):
             if value < 0:
                 raise UsageError(f"{name} is {value}; it must be 0 or more")
         self.prefix, self.directory, self.progress = prefix, Path(directory), progress
@@ -70,8 +84,9 @@ class CheckpointMonitor(Callback):
             probe.unlink()
             remove_abandoned(self.directory, self.prefix, self.rank)
         except OSError as error:
-            raise OutputError(f"{self.directory}: checkpoints cannot be written there: "
-                              f"{error.strerror or error}") from error
+            raise OutputError(
+                f"{self.directory}: checkpoints cannot be written there: {error.strerror or error}"
+            ) from error
         self.prefix = free_prefix(self.directory, self.prefix, self.rank, self.run_id)
         self._saved_time = time.monotonic()
 
@@ -93,11 +108,26 @@ class CheckpointMonitor(Callback):
     def _save(self, step: TrainStep) -> None:
         started = time.monotonic()
         progress = self.progress
-        state = TrainState(epoch=progress.epoch, step=progress.step, global_step=progress.global_step,
-                           batch_size=self.batch_size, seed=self.seed, run_id=self.run_id,
-                           best_metric=self.best_metric(), random=capture_random_state())
-        path = save_checkpoint(self.directory, self.prefix, self.rank, state, step.loss_cell.model, step.optimizer,
-                               step.loss_scale, self.extras)
+        state = TrainState(
+            epoch=progress.epoch,
+            step=progress.step,
+            global_step=progress.global_step,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            run_id=self.run_id,
+            best_metric=self.best_metric(),
+            random=capture_random_state(),
+        )
+        path = save_checkpoint(
+            self.directory,
+            self.prefix,
+            self.rank,
+            state,
+            step.loss_cell.model,
+            step.optimizer,
+            step.loss_scale,
+            self.extras,
+        )
         if self.keep:
             remove_outdated(self.directory, self.run_id, self.rank, self.keep)
         self._saved_step, self._saved_time = progress.global_step, time.monotonic()

@@ -3,6 +3,7 @@
 The manifest is written last into a temporary folder, everything is flushed to the disk, then the folder gets its name
 in one step. What the files hold: `mindformers.train.checkpoint`.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -73,8 +74,9 @@ def write_folder(target: Path, fill: Callable[[Path], None], replace: bool = Fal
         _flush(target.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise OutputError(f"{target}: the checkpoint could not be written: {_reason(error)}. "
-                          f"Earlier checkpoints are untouched") from error
+        raise OutputError(
+            f"{target}: the checkpoint could not be written: {_reason(error)}. Earlier checkpoints are untouched"
+        ) from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -156,7 +158,7 @@ def remove_outdated(folder: Path, run_id: str, rank: int, keep: int) -> List[Pat
     short leaves no folder that looks whole.
     """
     own = [entry for entry in list_checkpoints(folder, rank) if entry.run_id == run_id]
-    outdated = [entry.path for entry in own[:max(0, len(own) - keep)]]
+    outdated = [entry.path for entry in own[: max(0, len(own) - keep)]]
     try:
         for path in outdated:
             (path / MANIFEST).unlink(missing_ok=True)
@@ -169,8 +171,8 @@ def remove_outdated(folder: Path, run_id: str, rank: int, keep: int) -> List[Pat
 def remove_abandoned(folder: Path, prefix: str, rank: int) -> None:
     """Delete temporary folders of this prefix and rank that a killed process left behind."""
     for path in Path(folder).glob(f"{TEMPORARY}*"):
-        name, _, process = path.name[len(TEMPORARY):].rpartition(".")
-        match = NAME.fullmatch(name[:-len(".old")] if name.endswith(".old") else name)
+        name, _, process = path.name[len(TEMPORARY) :].rpartition(".")
+        match = NAME.fullmatch(name[: -len(".old")] if name.endswith(".old") else name)
         ours = match and match.group("prefix") == prefix and int(match.group("rank")) == rank
         if ours and process.isdigit() and not _alive(int(process)):
             shutil.rmtree(path)
@@ -187,12 +189,21 @@ def free_prefix(folder: Path, prefix: str, rank: int, run_id: str) -> str:
 
 
 def _entry(path: Path, match: re.Match) -> CheckpointEntry:
-    known = CheckpointEntry(path, match.group("prefix"), int(match.group("rank")), int(match.group("epoch")),
-                            int(match.group("step")))
+    known = CheckpointEntry(
+        path, match.group("prefix"), int(match.group("rank")), int(match.group("epoch")), int(match.group("step"))
+    )
     try:
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
-        return CheckpointEntry(known.path, known.prefix, known.rank, known.epoch, known.step,
-                               int(state["global_step"]), float(state["saved_at"]), str(state["run_id"]))
+        return CheckpointEntry(
+            known.path,
+            known.prefix,
+            known.rank,
+            known.epoch,
+            known.step,
+            int(state["global_step"]),
+            float(state["saved_at"]),
+            str(state["run_id"]),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         # Listed all the same: `verify` says what is wrong with it.
         return known
@@ -211,8 +222,11 @@ def _compare(path: Path, name: str, size: int, digest: str) -> List[str]:
 
 
 def _write_manifest(folder: Path) -> None:
-    files = {path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-             for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
     text = json.dumps({"format_version": FORMAT_VERSION, "files": files}, indent=2)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 

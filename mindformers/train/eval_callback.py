@@ -1,4 +1,5 @@
 """Evaluation during training."""
+
 from __future__ import annotations
 
 import math
@@ -33,13 +34,23 @@ class EvalCallback(Callback):
         UsageError: when neither or both periods are given, or, while training, `watch` is not among the metrics.
     """
 
-    def __init__(self, evaluate: Callable[[], Mapping[str, float]], progress: Progress, every_steps: int = 0,
-                 every_epochs: int = 0, scalars: Optional[ScalarWriter] = None, watch: Optional[str] = None,
-                 watch_max: bool = True, best: Optional[float] = None):
+    def __init__(
+        self,
+        evaluate: Callable[[], Mapping[str, float]],
+        progress: Progress,
+        every_steps: int = 0,
+        every_epochs: int = 0,
+        scalars: Optional[ScalarWriter] = None,
+        watch: Optional[str] = None,
+        watch_max: bool = True,
+        best: Optional[float] = None,
+    ):
         super().__init__()
         if (every_steps > 0) == (every_epochs > 0) or min(every_steps, every_epochs) < 0:
-            raise UsageError(f"evaluation every {every_steps} steps and every {every_epochs} epochs; "
-                             f"one of the two must be above 0 and the other 0")
+            raise UsageError(
+                f"evaluation every {every_steps} steps and every {every_epochs} epochs; "
+                f"one of the two must be above 0 and the other 0"
+            )
         self.evaluate, self.progress, self.scalars = evaluate, progress, scalars
         self.every_steps, self.every_epochs = every_steps, every_epochs
         self.watch, self.watch_max, self.best = watch, watch_max, best
@@ -74,18 +85,28 @@ class EvalCallback(Callback):
         shown = ", ".join(f"{name}: {value:.6g}" for name, value in metrics.items())
         seconds = time.perf_counter() - started
         self.progress.paused += seconds
-        logger.info("Evaluation after step %d (epoch %d): %s, in %.1f s", self.progress.global_step,
-                    self.progress.epoch, shown, seconds)
+        logger.info(
+            "Evaluation after step %d (epoch %d): %s, in %.1f s",
+            self.progress.global_step,
+            self.progress.epoch,
+            shown,
+            seconds,
+        )
         if self.scalars is not None:
-            self.scalars.write(self.progress.global_step, self.progress.epoch,
-                               {f"eval/{name}": value for name, value in metrics.items()})
+            self.scalars.write(
+                self.progress.global_step,
+                self.progress.epoch,
+                {f"eval/{name}": value for name, value in metrics.items()},
+            )
         if self.watch is not None:
             self._note_best(metrics)
 
     def _note_best(self, metrics: Mapping[str, float]) -> None:
         if self.watch not in metrics:
-            raise UsageError(f"the metric '{self.watch}' is to be watched, but evaluation returns "
-                             f"{', '.join(sorted(metrics)) or 'nothing'}")
+            raise UsageError(
+                f"the metric '{self.watch}' is to be watched, but evaluation returns "
+                f"{', '.join(sorted(metrics)) or 'nothing'}"
+            )
         value = float(metrics[self.watch])
         if math.isfinite(value) and (self.best is None or (value > self.best if self.watch_max else value < self.best)):
             self.best = value

@@ -1,4 +1,5 @@
 """Watches every step: loss, time, learning rate, overflow; as log lines, a progress bar and scalars."""
+
 from __future__ import annotations
 
 import math
@@ -43,8 +44,9 @@ class LossMonitor(Callback):
         MindFormersError: while training, after 50 updates in a row were skipped for gradients that are not finite.
     """
 
-    def __init__(self, progress: Progress, batch_size: int, per_print_times: int = 1,
-                 scalars: Optional[ScalarWriter] = None):
+    def __init__(
+        self, progress: Progress, batch_size: int, per_print_times: int = 1, scalars: Optional[ScalarWriter] = None
+    ):
         super().__init__()
         if per_print_times < 1:
             raise UsageError(f"per_print_times is {per_print_times}; it must be at least 1")
@@ -90,21 +92,37 @@ class LossMonitor(Callback):
         printed = step % self.per_print_times == 0 or self.progress.at_epoch_end
         if self._bar is not None and (printed or now - self._bar_drawn >= BAR_PAUSE):
             self._bar_drawn = now
-            self._bar.show(step, f"epoch {self.progress.epoch}/{self.progress.epochs}",
-                           f"loss {loss:.3f}  lr {rate:.3g}  {self._speed(self._seconds[-RECENT:])}")
+            self._bar.show(
+                step,
+                f"epoch {self.progress.epoch}/{self.progress.epochs}",
+                f"loss {loss:.3f}  lr {rate:.3g}  {self._speed(self._seconds[-RECENT:])}",
+            )
         if printed:
             logger.info(self._line(loss, rate, overflow, scale), extra={STEP_LINE: True})
             self._unprinted = []
         if self.scalars is not None:
-            self.scalars.write(step, self.progress.epoch, {
-                "loss": loss, "lr": rate, "grad_norm": norm, "loss_scale": scale, "overflow": float(overflow),
-                "samples_per_second": self._samples_per_second(self._seconds[-1:])})
+            self.scalars.write(
+                step,
+                self.progress.epoch,
+                {
+                    "loss": loss,
+                    "lr": rate,
+                    "grad_norm": norm,
+                    "loss_scale": scale,
+                    "overflow": float(overflow),
+                    "samples_per_second": self._samples_per_second(self._seconds[-1:]),
+                },
+            )
 
     def on_train_epoch_end(self, run_context: RunContext) -> None:
         """Log the line of the epoch."""
         milliseconds = 1e3 * (time.perf_counter() - self._epoch_started)
-        logger.info("Epoch time: %5.3f ms, per step time: %5.3f ms, avg loss: %5.3f",
-                    milliseconds, 1e3 * self._mean_seconds(self._seconds), _mean(self._losses))
+        logger.info(
+            "Epoch time: %5.3f ms, per step time: %5.3f ms, avg loss: %5.3f",
+            milliseconds,
+            1e3 * self._mean_seconds(self._seconds),
+            _mean(self._losses),
+        )
 
     def on_train_end(self, run_context: RunContext) -> None:
         """Leave the terminal as it was."""
@@ -141,7 +159,8 @@ class LossMonitor(Callback):
             raise MindFormersError(
                 f"step {self.progress.global_step}: the gradients were not finite in the last {self.skipped} steps "
                 f"(loss {loss}, loss scale {scale:g}); training cannot go on. Lower the learning rate, or look for "
-                f"broken values in the data or the weights")
+                f"broken values in the data or the weights"
+            )
 
     def _learning_rate(self, optimizer, overflow: bool) -> float:
         """Return the rate of the step that just ended; a skipped one did not move the optimizer's count."""
@@ -150,11 +169,13 @@ class LossMonitor(Callback):
 
     def _line(self, loss: float, rate: float, overflow: bool, scale: float) -> str:
         progress = self.progress
-        return (f"Epoch:[{progress.epoch:3d}/{progress.epochs:3d}], "
-                f"step:[{progress.step:5d}/{progress.steps_per_epoch:5d}], "
-                f"loss:[{loss:5.3f}/{_mean(self._losses):5.3f}], "
-                f"time:{1e3 * self._mean_seconds(self._unprinted):5.3f} ms, "
-                f"lr:{rate:.6g}, overflow cond: {bool(overflow)}, loss_scale: {scale}, {self._speed(self._unprinted)}")
+        return (
+            f"Epoch:[{progress.epoch:3d}/{progress.epochs:3d}], "
+            f"step:[{progress.step:5d}/{progress.steps_per_epoch:5d}], "
+            f"loss:[{loss:5.3f}/{_mean(self._losses):5.3f}], "
+            f"time:{1e3 * self._mean_seconds(self._unprinted):5.3f} ms, "
+            f"lr:{rate:.6g}, overflow cond: {bool(overflow)}, loss_scale: {scale}, {self._speed(self._unprinted)}"
+        )
 
     def _mean_seconds(self, seconds: List[float]) -> float:
         """Return the mean, or the time of the first step while there is no other."""

@@ -2,6 +2,7 @@
 
 Source: Micikevicius et al. 2018, arXiv:1710.03740, section 3.2.
 """
+
 from __future__ import annotations
 
 import mindspore as ms
@@ -48,9 +49,10 @@ class DynamicLossScale(nn.Cell):
     def __init__(self, loss_scale_value: float, scale_factor: float = 2.0, scale_window: int = 1000):
         super().__init__(auto_prefix=False)
         for name, value, fits, accepted in (
-                ("loss_scale_value", loss_scale_value, loss_scale_value >= SMALLEST, f"at least {SMALLEST}"),
-                ("scale_factor", scale_factor, scale_factor > 1, "above 1"),
-                ("scale_window", scale_window, scale_window >= 1, "at least 1")):
+            ("loss_scale_value", loss_scale_value, loss_scale_value >= SMALLEST, f"at least {SMALLEST}"),
+            ("scale_factor", scale_factor, scale_factor > 1, "above 1"),
+            ("scale_window", scale_window, scale_window >= 1, "at least 1"),
+        ):
             if not fits:
                 raise UsageError(f"{name} is {value}; it must be {accepted}")
         self.scale = Parameter(Tensor(loss_scale_value, ms.float32), name="loss_scale", requires_grad=False)

@@ -1,4 +1,5 @@
 """The engine's own profile of a few training steps."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -49,8 +50,11 @@ class ProfileMonitor(Callback):
 
     def _start(self) -> None:
         device = ms.get_context("device_target")
-        self._profile = profile(activities=ACTIVITIES.get(device, ACTIVITIES["CPU"]), profile_memory=self.memory and device != "CPU",
-                                on_trace_ready=tensorboard_trace_handler(str(self.folder)))
+        self._profile = profile(
+            activities=ACTIVITIES.get(device, ACTIVITIES["CPU"]),
+            profile_memory=self.memory and device != "CPU",
+            on_trace_ready=tensorboard_trace_handler(str(self.folder)),
+        )
 
     def _stop(self) -> None:
         if self._profile is not None:

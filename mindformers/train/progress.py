@@ -1,4 +1,5 @@
 """Where in the run a step is: counted in batches, through resumption and several calls of `Model.train`."""
+
 from __future__ import annotations
 
 from mindformers.errors import UsageError
@@ -26,8 +27,10 @@ class Progress:
         if steps_per_epoch < 1 or epochs < 1:
             raise UsageError(f"a run of {epochs} epochs of {steps_per_epoch} steps; both must be at least 1")
         if not 0 <= first_step <= steps_per_epoch * epochs:
-            raise UsageError(f"training would start after step {first_step}, but the run has "
-                             f"{steps_per_epoch * epochs} steps; raise the number of epochs to train further")
+            raise UsageError(
+                f"training would start after step {first_step}, but the run has "
+                f"{steps_per_epoch * epochs} steps; raise the number of epochs to train further"
+            )
         self.steps_per_epoch, self.epochs, self.first_step = steps_per_epoch, epochs, first_step
         self.global_step = first_step
         self.paused = 0.0

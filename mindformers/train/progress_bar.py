@@ -1,4 +1,5 @@
 """A progress bar on a terminal, in place of most log lines."""
+
 from __future__ import annotations
 
 import logging
@@ -21,8 +22,13 @@ class ProgressBar:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        self._bar = Progress(TextColumn("{task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(),
-                             TextColumn("{task.fields[status]}"), console=Console(stderr=True))
+        self._bar = Progress(
+            TextColumn("{task.fields[epoch]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            console=Console(stderr=True),
+        )
         self._task = self._bar.add_task("train", total=total_steps, completed=first_step, epoch="", status="compiling")
         self._redirected: List[Tuple[logging.StreamHandler, object]] = []
 

@@ -3,6 +3,7 @@
 MindSpore's operators with an engine of their own (dropout on CPU) keep their state out of reach; it restarts with the
 process.
 """
+
 from __future__ import annotations
 
 import random
@@ -17,10 +18,12 @@ def capture_random_state() -> Dict[str, Any]:
     """Return all states as plain values that JSON can hold."""
     version, words, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state()
-    return {"python": [version, list(words), gauss],
-            "numpy": [kind, keys.tolist(), int(position), int(has_gauss), float(cached)],
-            "mindspore": ms.get_rng_state().asnumpy().tolist(),
-            "mindspore_seed": ms.get_seed()}
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": [kind, keys.tolist(), int(position), int(has_gauss), float(cached)],
+        "mindspore": ms.get_rng_state().asnumpy().tolist(),
+        "mindspore_seed": ms.get_seed(),
+    }
 
 
 def restore_random_state(state: Dict[str, Any]) -> None:

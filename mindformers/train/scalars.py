@@ -1,4 +1,5 @@
 """Scalars of a run, by step: JSON lines always, TensorBoard events on request."""
+
 from __future__ import annotations
 
 import json

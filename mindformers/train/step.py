@@ -1,4 +1,5 @@
 """One training step as one graph: loss, gradients, mean over devices, clipping, update."""
+
 from __future__ import annotations
 
 import inspect
@@ -36,12 +37,14 @@ def column_positions(parameters: Sequence[str], columns: Sequence[str]) -> tuple
     """
     unknown = [column for column in columns if column not in parameters]
     if unknown:
-        raise UsageError(f"the model takes no column '{unknown[0]}'.{suggestion(unknown[0], tuple(parameters))} "
-                         f"Its inputs are {', '.join(parameters)}")
+        raise UsageError(
+            f"the model takes no column '{unknown[0]}'.{suggestion(unknown[0], tuple(parameters))} "
+            f"Its inputs are {', '.join(parameters)}"
+        )
     if len(set(columns)) < len(columns):
         raise UsageError(f"a column is given twice: {', '.join(columns)}")
     last = max((parameters.index(column) for column in columns), default=-1)
-    return tuple(columns.index(name) if name in columns else -1 for name in parameters[:last + 1])
+    return tuple(columns.index(name) if name in columns else -1 for name in parameters[: last + 1])
 
 
 class LossCell(nn.Cell):
@@ -59,8 +62,11 @@ class LossCell(nn.Cell):
         self.model = model
         inputs = inspect.signature(model.construct).parameters
         self.positions = column_positions(list(inputs), list(columns))
-        unfed = [name for name, value in inputs.items()
-                 if value.default is value.empty and name not in columns and value.kind is value.POSITIONAL_OR_KEYWORD]
+        unfed = [
+            name
+            for name, value in inputs.items()
+            if value.default is value.empty and name not in columns and value.kind is value.POSITIONAL_OR_KEYWORD
+        ]
         if unfed:
             raise UsageError(f"no column feeds the model's input {', '.join(unfed)}; columns are {', '.join(columns)}")
 
@@ -93,8 +99,13 @@ class TrainStep(nn.Cell):
         UsageError: when `max_grad_norm` is not above zero.
     """
 
-    def __init__(self, loss_cell: nn.Cell, optimizer: nn.Optimizer, max_grad_norm: Optional[float] = None,
-                 loss_scale: Optional[nn.Cell] = None):
+    def __init__(
+        self,
+        loss_cell: nn.Cell,
+        optimizer: nn.Optimizer,
+        max_grad_norm: Optional[float] = None,
+        loss_scale: Optional[nn.Cell] = None,
+    ):
         super().__init__(auto_prefix=False)
         if max_grad_norm is not None and not max_grad_norm > 0:
             raise UsageError(f"max_grad_norm is {max_grad_norm}; it must be above 0, or absent for no clipping")

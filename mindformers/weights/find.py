@@ -1,4 +1,5 @@
 """From what a user calls weights (a folder, a file, a name) to the place on disk."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -23,5 +24,9 @@ def find_weights(name_or_path: str) -> Path:
                 if candidate.exists():
                     return candidate
         looked.append(f"nothing named '{path.name}' below ./{DOWNLOADS}/<family>/")
-    raise CheckpointError(name_or_path, looked, "Give the folder or file of the weights "
-                          "(a Hugging Face folder with config.json and model.safetensors, or a checkpoint of a run).")
+    raise CheckpointError(
+        name_or_path,
+        looked,
+        "Give the folder or file of the weights "
+        "(a Hugging Face folder with config.json and model.safetensors, or a checkpoint of a run).",
+    )

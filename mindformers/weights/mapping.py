@@ -3,6 +3,7 @@
 A family's `weights.py` holds a `WeightMap`. Patterns have `{i}` where a layer's number stands and `*` for the ending
 (weight or bias), the same on both sides.
 """
+
 from __future__ import annotations
 
 import re
@@ -64,14 +65,14 @@ class WeightMap:
             if match:
                 name = _filled(entry.theirs, match)
                 return name if base or path.startswith(self.headless) else self.prefix + name
-        raise KeyError(f"the weight map has no entry for {path}")   # a defect of the family's map, which its tests find
+        raise KeyError(f"the weight map has no entry for {path}")  # a defect of the family's map, which its tests find
 
     def ours(self, name: str) -> Optional[Tuple[str, bool]]:
         """Return the path for a name in a file and whether models may lack it; None for a name without an entry."""
         for old, new in OLD_ENDINGS.items():
             if name.endswith(old):
-                name = name[:-len(old)] + new
-        short = name[len(self.prefix):] if name.startswith(self.prefix) else name
+                name = name[: -len(old)] + new
+        short = name[len(self.prefix) :] if name.startswith(self.prefix) else name
         for entry in self.entries:
             wanted = name if entry.ours.startswith(self.headless) else short
             match = _matcher(entry.theirs).fullmatch(wanted)
@@ -102,7 +103,7 @@ class WeightMap:
         return {self.theirs(path, base): path for path in paths}
 
     def _reason(self, name: str) -> str:
-        short = name[len(self.prefix):] if name.startswith(self.prefix) else name
+        short = name[len(self.prefix) :] if name.startswith(self.prefix) else name
         for entry in self.ignored:
             if _matcher(entry.theirs).fullmatch(name) or _matcher(entry.theirs).fullmatch(short):
                 return entry.why
@@ -112,16 +113,20 @@ class WeightMap:
 def near(path: str, known: Mapping[str, object]) -> str:
     """Return the known path that looks most like `path`, empty when none does."""
     import difflib
+
     found = difflib.get_close_matches(path, list(known), n=1, cutoff=0.6)
     return found[0] if found else ""
 
 
-def _matcher(pattern: str) -> "re.Pattern[str]":
+def _matcher(pattern: str) -> re.Pattern[str]:
     parts = re.split(r"(\{i\}|\*)", pattern)
-    return re.compile("".join(r"(?P<i>\d+)" if part == LAYER else r"(?P<end>.+)" if part == "*" else re.escape(part)
-                              for part in parts))
+    return re.compile(
+        "".join(
+            r"(?P<i>\d+)" if part == LAYER else r"(?P<end>.+)" if part == "*" else re.escape(part) for part in parts
+        )
+    )
 
 
-def _filled(pattern: str, match: "re.Match[str]") -> str:
+def _filled(pattern: str, match: re.Match[str]) -> str:
     groups = match.groupdict()
     return pattern.replace(LAYER, groups.get("i") or LAYER).replace("*", groups.get("end") or "*")

@@ -1,4 +1,5 @@
 """Read weights from disk by name, one tensor at a time: safetensors (sharded or not), .bin, MindSpore .ckpt."""
+
 from __future__ import annotations
 
 import json
@@ -83,8 +84,9 @@ def _shards(index: Path) -> List[Path]:
         raise CheckpointError(str(index), [f"not a weight index: {error!r}"]) from error
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
-        raise CheckpointError(str(index), [f"{name}: the shard is missing" for name in missing],
-                              "Copy every file that the index names.")
+        raise CheckpointError(
+            str(index), [f"{name}: the shard is missing" for name in missing], "Copy every file that the index names."
+        )
     return [index.parent / name for name in names]
 
 
@@ -93,8 +95,9 @@ def _safetensors(file: Path) -> Dict[str, Tuple[Callable[[str], np.ndarray], Tup
         handle = safe_open(str(file), framework="numpy")
         slices = {name: handle.get_slice(name) for name in handle.keys()}
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(str(file), [f"not a whole safetensors file: {error}"],
-                              "It may have been cut off while it was copied.") from error
+        raise CheckpointError(
+            str(file), [f"not a whole safetensors file: {error}"], "It may have been cut off while it was copied."
+        ) from error
     found = {}
     for name, part in slices.items():
         read = _bfloat16(file) if part.get_dtype() == "BF16" else handle.get_tensor
@@ -104,6 +107,7 @@ def _safetensors(file: Path) -> Dict[str, Tuple[Callable[[str], np.ndarray], Tup
 
 def _bfloat16(file: Path) -> Callable[[str], np.ndarray]:
     """Return a reader of bfloat16 tensors, which NumPy does not know: their 16 bits are the upper half of a float32."""
+
     def read(name: str) -> np.ndarray:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
@@ -112,6 +116,7 @@ def _bfloat16(file: Path) -> Callable[[str], np.ndarray]:
             stream.seek(8 + length + begin)
             words = np.frombuffer(stream.read(end - begin), np.uint16)
         return (words.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
+
     return read
 
 
@@ -124,17 +129,22 @@ def _bin(file: Path) -> Dict[str, Tuple[Callable[[str], np.ndarray], Tuple[int, 
         tensors: Dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         first = str(error).splitlines()[0]
-        raise CheckpointError(str(file), [f"cannot be read as weights alone: {first}"],
-                              "A file that holds code or other objects is refused; a damaged one must be copied again.") from error
+        raise CheckpointError(
+            str(file),
+            [f"cannot be read as weights alone: {first}"],
+            "A file that holds code or other objects is refused; a damaged one must be copied again.",
+        ) from error
 
     def read(name: str) -> np.ndarray:
         tensor = tensors[name]
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).contiguous().numpy()
+
     return {name: (read, tuple(tensor.shape)) for name, tensor in tensors.items() if isinstance(tensor, torch.Tensor)}
 
 
 def _ckpt(file: Path) -> Dict[str, Tuple[Callable[[str], np.ndarray], Tuple[int, ...]]]:
     import mindspore as ms
+
     try:
         parameters = ms.load_checkpoint(str(file))
     except (ValueError, RuntimeError, TypeError, OSError) as error:
@@ -143,4 +153,5 @@ def _ckpt(file: Path) -> Dict[str, Tuple[Callable[[str], np.ndarray], Tuple[int,
     def read(name: str) -> np.ndarray:
         value = parameters[name]
         return (value.astype(ms.float32) if value.dtype == ms.bfloat16 else value).asnumpy()
+
     return {name: (read, tuple(parameter.shape)) for name, parameter in parameters.items()}

@@ -1,4 +1,5 @@
 """Put weights into a model: names and shapes are all compared first, so a failure changes nothing."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -30,13 +31,14 @@ class LoadReport:
         if self.fresh:
             text += f"; freshly initialised: {', '.join(self.fresh)}"
         if self.ignored:
-            reasons = sorted({why for why in self.ignored.values()})
+            reasons = sorted(set(self.ignored.values()))
             text += f"; {len(self.ignored)} in the file not needed ({'; '.join(reasons)})"
         return text
 
 
-def load_weights(model: nn.Cell, source: Path, weight_map: Optional[WeightMap] = None,
-                 new_parameters: Sequence[str] = ()) -> LoadReport:
+def load_weights(
+    model: nn.Cell, source: Path, weight_map: Optional[WeightMap] = None, new_parameters: Sequence[str] = ()
+) -> LoadReport:
     """Fill the parameters of `model` from a folder or file with our names or, through `weight_map`, another library's.
 
     `new_parameters` are patterns of paths (``head.*``) that may be absent altogether and then stay as they are.
@@ -54,8 +56,12 @@ def load_weights(model: nn.Cell, source: Path, weight_map: Optional[WeightMap] =
     fresh = _fresh(plan.missing, wanted, new_parameters)
     problems = _mismatches(plan, parameters, files, fresh)
     if problems:
-        raise CheckpointError(str(source), problems, "The weights belong to another model; nothing was changed. Compare "
-                              "model.model_config with the config.json of the weights.")
+        raise CheckpointError(
+            str(source),
+            problems,
+            "The weights belong to another model; nothing was changed. Compare "
+            "model.model_config with the config.json of the weights.",
+        )
     for path, name in plan.sources.items():
         parameter = parameters[path]
         parameter.set_data(Tensor(files[name]).astype(parameter.dtype))
@@ -76,10 +82,14 @@ def _mismatches(plan: Plan, parameters: Dict[str, Parameter], files: WeightFiles
     problems = [f"{path} {list(parameters[path].shape)}: missing" for path in plan.missing if path not in fresh]
     for name in plan.unexpected:
         nearest = near(name, parameters)
-        problems.append(f"{name} {list(files.shape(name))}: unknown{f'; the nearest path is {nearest}' if nearest else ''}")
+        problems.append(
+            f"{name} {list(files.shape(name))}: unknown{f'; the nearest path is {nearest}' if nearest else ''}"
+        )
     for path, name in plan.sources.items():
         if files.shape(name) != tuple(parameters[path].shape):
             known_as = "" if name == path else f" (as {name})"
-            problems.append(f"{path}{known_as}: shape {list(files.shape(name))} in the file, "
-                            f"{list(parameters[path].shape)} in the model")
+            problems.append(
+                f"{path}{known_as}: shape {list(files.shape(name))} in the file, "
+                f"{list(parameters[path].shape)} in the model"
+            )
     return problems

@@ -1,4 +1,5 @@
 """Write weights as safetensors: under a temporary name, flushed, then renamed; in shards above a size."""
+
 from __future__ import annotations
 
 import contextlib
@@ -34,7 +35,7 @@ def save_safetensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Opt
 
 
 def save_folder(folder: Path, arrays: Mapping[str, np.ndarray], shard_bytes: int = SHARD_BYTES) -> List[Path]:
-    """Write the weights of a model into `folder` as Hugging Face lays them out; return the files. Raises OutputError."""
+    """Write weights into `folder` as Hugging Face lays them out; return the files. Raises OutputError."""
     metadata = {"format": "pt"}
     shards: List[Dict[str, np.ndarray]] = [{}]
     used = 0
@@ -50,7 +51,9 @@ def save_folder(folder: Path, arrays: Mapping[str, np.ndarray], shard_bytes: int
     names = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
     for name, shard in zip(names, shards):
         save_safetensors(folder / name, shard, metadata)
-    index = {"metadata": {"total_size": sum(array.nbytes for array in arrays.values())},
-             "weight_map": {key: name for name, shard in zip(names, shards) for key in shard}}
+    index = {
+        "metadata": {"total_size": sum(array.nbytes for array in arrays.values())},
+        "weight_map": {key: name for name, shard in zip(names, shards) for key in shard},
+    }
     (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     return [folder / name for name in (*names, INDEX)]

@@ -1,12 +1,13 @@
 """Fine-tune the same encoder on the same SQUAD rows here and with Hugging Face's Trainer; print both side by side.
 
-    python scripts/bench/qa_vs_hf.py --weights MINILM_DIR --data SQUAD_DIR                  # shortened, under 15 minutes
+    python scripts/bench/qa_vs_hf.py --weights MINILM_DIR --data SQUAD_DIR      # shortened, under 15 minutes
     python scripts/bench/qa_vs_hf.py --weights MINILM_DIR --data SQUAD_DIR --setting full --seeds 42 43 44
 
 Both sides start from one folder (encoder and freshly drawn head), see the same windows in the same order, and use the
-same optimizer, schedule, clipping and epochs; dropout masks differ. Each side runs in a process of its own, one after the
-other for every seed. Needs: pip install 'mindformers[oracle]'.
+same optimizer, schedule, clipping and epochs; dropout masks differ. Each side runs in a process of its own, one after
+the other for every seed. Needs: pip install 'mindformers[oracle]'.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -60,8 +61,22 @@ def main() -> None:
     for seed in arguments.seeds:
         with tempfile.TemporaryDirectory() as work:
             for side in SIDES:
-                command = [sys.executable, __file__, "--weights", arguments.weights, "--data", arguments.data, "--setting",
-                           arguments.setting, "--seeds", str(seed), "--side", side, "--work", work]
+                command = [
+                    sys.executable,
+                    __file__,
+                    "--weights",
+                    arguments.weights,
+                    "--data",
+                    arguments.data,
+                    "--setting",
+                    arguments.setting,
+                    "--seeds",
+                    str(seed),
+                    "--side",
+                    side,
+                    "--work",
+                    work,
+                ]
                 subprocess.run(command, check=True)
                 results[side].append(json.loads((Path(work) / f"{side}.json").read_text()))
                 report_one(side, seed, results[side][-1])
@@ -73,9 +88,14 @@ def prepared(setting: Setting, weights: Path, data: Path, seed: int, work: Path)
     from mindformers.data.squad import SQuADDataLoader
     from mindformers.tasks.question_answering import QuestionAnsweringTask
     from mindformers.tokenizers.wordpiece import BertTokenizer
+
     task = QuestionAnsweringTask(BertTokenizer.from_pretrained(weights), max_seq_len=setting.seq_length)
-    return (task, task.train_features(SQuADDataLoader(data, "train", setting.questions)),
-            task.eval_features(SQuADDataLoader(data, "dev", setting.eval_questions)), work / f"start-{seed}")
+    return (
+        task,
+        task.train_features(SQuADDataLoader(data, "train", setting.questions)),
+        task.eval_features(SQuADDataLoader(data, "dev", setting.eval_questions)),
+        work / f"start-{seed}",
+    )
 
 
 def train_here(setting: Setting, weights: Path, data: Path, seed: int, work: Path) -> dict:
@@ -85,6 +105,7 @@ def train_here(setting: Setting, weights: Path, data: Path, seed: int, work: Pat
     from mindformers import Trainer
     from mindformers.models.bert import BertConfig, BertForQuestionAnswering
     from mindformers.weights.restore import load_weights
+
     _, _, _, start = prepared(setting, weights, data, seed, work)
     ms.set_seed(seed)
     hf = json.loads((weights / "config.json").read_text())
@@ -95,19 +116,40 @@ def train_here(setting: Setting, weights: Path, data: Path, seed: int, work: Pat
         (start / name).write_bytes((weights / name).read_bytes())
 
     loader = {"num_samples": setting.questions}
-    trainer = Trainer(task="question_answering", model=str(start), train_dataset=str(data), eval_dataset=str(data), args={
-        "seed": seed, "output_dir": str(work / "output"),
-        "train_dataset": {"data_loader": {"type": "SQuADDataLoader", **loader}, "tokenizer": {"type": "BertTokenizer"},
-                          "drop_remainder": False, "seed": seed},
-        "eval_dataset": {"data_loader": {"type": "SQuADDataLoader", "num_samples": setting.eval_questions},
-                         "tokenizer": {"type": "BertTokenizer"}},
-        "model": {"model_config": {"type": "BertConfig", "seq_length": setting.seq_length}},
-        "runner_config": {"epochs": setting.epochs, "batch_size": setting.batch_size},
-        "runner_wrapper": {"type": "TrainOneStepCell", "use_clip_grad": True, "max_grad_norm": setting.max_grad_norm},
-        "optimizer": {"type": "adamw", "weight_decay": setting.weight_decay},
-        "lr_schedule": {"type": "linear", "learning_rate": setting.learning_rate, "warmup_ratio": setting.warmup_ratio},
-        "callbacks": [{"type": "MFLossMonitor"}, {"type": "CheckpointMonitor", "save_checkpoint_steps": 100000}],
-    })
+    trainer = Trainer(
+        task="question_answering",
+        model=str(start),
+        train_dataset=str(data),
+        eval_dataset=str(data),
+        args={
+            "seed": seed,
+            "output_dir": str(work / "output"),
+            "train_dataset": {
+                "data_loader": {"type": "SQuADDataLoader", **loader},
+                "tokenizer": {"type": "BertTokenizer"},
+                "drop_remainder": False,
+                "seed": seed,
+            },
+            "eval_dataset": {
+                "data_loader": {"type": "SQuADDataLoader", "num_samples": setting.eval_questions},
+                "tokenizer": {"type": "BertTokenizer"},
+            },
+            "model": {"model_config": {"type": "BertConfig", "seq_length": setting.seq_length}},
+            "runner_config": {"epochs": setting.epochs, "batch_size": setting.batch_size},
+            "runner_wrapper": {
+                "type": "TrainOneStepCell",
+                "use_clip_grad": True,
+                "max_grad_norm": setting.max_grad_norm,
+            },
+            "optimizer": {"type": "adamw", "weight_decay": setting.weight_decay},
+            "lr_schedule": {
+                "type": "linear",
+                "learning_rate": setting.learning_rate,
+                "warmup_ratio": setting.warmup_ratio,
+            },
+            "callbacks": [{"type": "MFLossMonitor"}, {"type": "CheckpointMonitor", "save_checkpoint_steps": 100000}],
+        },
+    )
     began = time.perf_counter()
     trainer.train(resume_or_finetune_from_checkpoint=str(start), do_finetune=True)
     seconds = time.perf_counter() - began
@@ -115,8 +157,14 @@ def train_here(setting: Setting, weights: Path, data: Path, seed: int, work: Pat
     stamps = [line["time"] for line in lines]
     began = time.perf_counter()
     scores = trainer.evaluate(eval_checkpoint=True)
-    return {"losses": [line["loss"] for line in lines], "step_seconds": gaps(stamps), "train_seconds": seconds,
-            "eval_seconds": time.perf_counter() - began, "f1": scores["f1"], "exact_match": scores["exact_match"]}
+    return {
+        "losses": [line["loss"] for line in lines],
+        "step_seconds": gaps(stamps),
+        "train_seconds": seconds,
+        "eval_seconds": time.perf_counter() - began,
+        "f1": scores["f1"],
+        "exact_match": scores["exact_match"],
+    }
 
 
 def train_there(setting: Setting, weights: Path, data: Path, seed: int, work: Path) -> dict:
@@ -126,6 +174,7 @@ def train_there(setting: Setting, weights: Path, data: Path, seed: int, work: Pa
     from transformers import AutoModelForQuestionAnswering, Trainer, TrainerCallback, TrainingArguments
 
     from mindformers.data.loader import BatchPlan
+
     task, features, evaluation, start = prepared(setting, weights, data, seed, work)
     torch.manual_seed(seed)
     plan = BatchPlan(len(features), setting.batch_size, shuffle=True, seed=seed)
@@ -165,11 +214,27 @@ def train_there(setting: Setting, weights: Path, data: Path, seed: int, work: Pa
 
     model = AutoModelForQuestionAnswering.from_pretrained(start)
     clock = Clock()
-    trainer = OurOrder(model=model, args=TrainingArguments(
-        output_dir=str(work / "hf"), per_device_train_batch_size=setting.batch_size, num_train_epochs=setting.epochs,
-        learning_rate=setting.learning_rate, warmup_steps=setting.warmup_ratio, weight_decay=setting.weight_decay,
-        max_grad_norm=setting.max_grad_norm, lr_scheduler_type="linear", optim="adamw_torch", logging_steps=1,
-        save_strategy="no", report_to=[], seed=seed, use_cpu=True, disable_tqdm=True), callbacks=[clock])
+    trainer = OurOrder(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(work / "hf"),
+            per_device_train_batch_size=setting.batch_size,
+            num_train_epochs=setting.epochs,
+            learning_rate=setting.learning_rate,
+            warmup_steps=setting.warmup_ratio,
+            weight_decay=setting.weight_decay,
+            max_grad_norm=setting.max_grad_norm,
+            lr_scheduler_type="linear",
+            optim="adamw_torch",
+            logging_steps=1,
+            save_strategy="no",
+            report_to=[],
+            seed=seed,
+            use_cpu=True,
+            disable_tqdm=True,
+        ),
+        callbacks=[clock],
+    )
     began = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - began
@@ -178,13 +243,21 @@ def train_there(setting: Setting, weights: Path, data: Path, seed: int, work: Pa
     began = time.perf_counter()
     for rows in BatchPlan(len(evaluation.features), setting.batch_size, shuffle=False, seed=0).batches(0):
         kept = rows[rows >= 0]
-        batch = {name: torch.tensor(column[kept], dtype=torch.long) for name, column in evaluation.features.columns.items()}
+        batch = {
+            name: torch.tensor(column[kept], dtype=torch.long) for name, column in evaluation.features.columns.items()
+        }
         with torch.no_grad():
             output = model(**batch)
         metric.update(kept.astype(np.int32), output.start_logits.numpy(), output.end_logits.numpy())
     scores = metric.result()
-    return {"losses": clock.losses, "step_seconds": gaps(clock.stamps), "train_seconds": seconds,
-            "eval_seconds": time.perf_counter() - began, "f1": scores["f1"], "exact_match": scores["exact_match"]}
+    return {
+        "losses": clock.losses,
+        "step_seconds": gaps(clock.stamps),
+        "train_seconds": seconds,
+        "eval_seconds": time.perf_counter() - began,
+        "f1": scores["f1"],
+        "exact_match": scores["exact_match"],
+    }
 
 
 def gaps(stamps: list) -> list:
@@ -194,8 +267,11 @@ def gaps(stamps: list) -> list:
 
 def report_one(side: str, seed: int, result: dict) -> None:
     step = statistics.median(result["step_seconds"])
-    print(f"seed {seed}  {side:13s}  EM {result['exact_match']:6.2f}  F1 {result['f1']:6.2f}  step {step:.3f} s  "
-          f"training {result['train_seconds']:.0f} s  evaluation {result['eval_seconds']:.0f} s", flush=True)
+    print(
+        f"seed {seed}  {side:13s}  EM {result['exact_match']:6.2f}  F1 {result['f1']:6.2f}  step {step:.3f} s  "
+        f"training {result['train_seconds']:.0f} s  evaluation {result['eval_seconds']:.0f} s",
+        flush=True,
+    )
 
 
 def report(seeds: list, results: dict) -> None:
@@ -204,15 +280,21 @@ def report(seeds: list, results: dict) -> None:
     for seed, here, there in zip(seeds, ours, theirs):
         for side, result in zip(SIDES, (here, there)):
             losses = result["losses"]
-            tenths = [statistics.mean(losses[len(losses) * i // 10:max(len(losses) * (i + 1) // 10, len(losses) * i // 10 + 1)])
-                      for i in range(10)]
+            tenths = [
+                statistics.mean(
+                    losses[len(losses) * i // 10 : max(len(losses) * (i + 1) // 10, len(losses) * i // 10 + 1)]
+                )
+                for i in range(10)
+            ]
             print(f"  seed {seed}  {side:13s} " + " ".join(f"{value:6.3f}" for value in tenths))
     for key, name in (("f1", "F1"), ("exact_match", "EM")):
         for side in SIDES:
             values = [result[key] for result in results[side]]
             print(f"{name} {side:13s} mean {statistics.mean(values):.2f}  from {min(values):.2f} to {max(values):.2f}")
-    ratios = [statistics.median(there["step_seconds"]) / statistics.median(here["step_seconds"])
-              for here, there in zip(ours, theirs)]
+    ratios = [
+        statistics.median(there["step_seconds"]) / statistics.median(here["step_seconds"])
+        for here, there in zip(ours, theirs)
+    ]
     print(f"speed of a training step against Hugging Face: {statistics.median(ratios):.2f} x")
 
 

@@ -1,4 +1,5 @@
 """The resolved form of every shipped run file, checked in as text; UPDATE_GOLDEN=1 writes it anew."""
+
 import os
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def test_every_yaml_file_is_a_run_file_or_part_of_one():
         parts.add(file.resolve())
         for base in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("base_config", []):
             follow(file.parent / base)
+
     for file in RUN_FILES:
         follow(file)
     assert not [str(file) for file in CONFIGS.rglob("*.yaml") if file.resolve() not in parts]

@@ -1,4 +1,5 @@
 """A small corpus and a trained tiny model that the tests of the doors share."""
+
 import json
 import os
 import subprocess
@@ -9,8 +10,13 @@ import pytest
 
 from tests.conftest import ROOT
 
-TINY = ["--runner_config.batch_size=16", "--model.model_config.num_hidden_layers=1", "--model.model_config.hidden_size=32",
-        "--model.model_config.num_attention_heads=2", "--model.model_config.intermediate_size=64"]
+TINY = [
+    "--runner_config.batch_size=16",
+    "--model.model_config.num_hidden_layers=1",
+    "--model.model_config.hidden_size=32",
+    "--model.model_config.num_attention_heads=2",
+    "--model.model_config.intermediate_size=64",
+]
 
 
 def run_script(*arguments, cwd=None, check=True):
@@ -27,6 +33,7 @@ def run_script(*arguments, cwd=None, check=True):
 def corpus(tmp_path_factory) -> Path:
     """The embedded corpus, small."""
     from mindformers.data.qa_corpus import write_corpus
+
     folder = tmp_path_factory.mktemp("corpus")
     write_corpus(folder, seed=1, train_questions=120, dev_questions=40)
     return folder
@@ -35,18 +42,33 @@ def corpus(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_flags(corpus):
     """Flags that shrink the embedded run to seconds."""
-    return ["--config", ROOT / "configs" / "qa" / "run_qa_bert_tiny.yaml", "--dataset_dir", corpus,
-            f"--train_dataset.tokenizer.vocab_file={corpus / 'vocab.txt'}",
-            f"--eval_dataset.tokenizer.vocab_file={corpus / 'vocab.txt'}",
-            f"--model.model_config.vocab_size={len((corpus / 'vocab.txt').read_text().splitlines())}", *TINY]
+    return [
+        "--config",
+        ROOT / "configs" / "qa" / "run_qa_bert_tiny.yaml",
+        "--dataset_dir",
+        corpus,
+        f"--train_dataset.tokenizer.vocab_file={corpus / 'vocab.txt'}",
+        f"--eval_dataset.tokenizer.vocab_file={corpus / 'vocab.txt'}",
+        f"--model.model_config.vocab_size={len((corpus / 'vocab.txt').read_text().splitlines())}",
+        *TINY,
+    ]
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, tiny_flags) -> Path:
     """The output folder of a finished tiny training run."""
     output = tmp_path_factory.mktemp("trained")
-    run_script(*tiny_flags, "--run_mode", "train", "--output_dir", output, "--epochs", "2", "--do_eval",
-               "--callbacks.0.per_print_times=1")
+    run_script(
+        *tiny_flags,
+        "--run_mode",
+        "train",
+        "--output_dir",
+        output,
+        "--epochs",
+        "2",
+        "--do_eval",
+        "--callbacks.0.per_print_times=1",
+    )
     return output
 
 

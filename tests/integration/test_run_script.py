@@ -1,4 +1,5 @@
 """`run_mindformer.py` as a user starts it, in every mode, and what it says when something is wrong."""
+
 import json
 import shutil
 
@@ -25,13 +26,20 @@ def test_evaluation_takes_the_newest_checkpoint_and_scores_every_question(traine
 
 
 def test_prediction_answers_with_places_in_the_text(trained, tiny_flags):
-    result = run_script(*tiny_flags, "--run_mode", "predict", "--output_dir", trained,
-                        "--predict_data", "Jean-Luc lives in Aix-en-Provence - Where does Jean-Luc live?")
+    result = run_script(
+        *tiny_flags,
+        "--run_mode",
+        "predict",
+        "--output_dir",
+        trained,
+        "--predict_data",
+        "Jean-Luc lives in Aix-en-Provence - Where does Jean-Luc live?",
+    )
     assert "output result is: [{'text': '" in result.stderr
     newest = sorted((trained / "runs").glob("*-predict"))[-1]
     answer = json.loads((newest / "results.txt").read_text().splitlines()[0])
     context = "Jean-Luc lives in Aix-en-Provence"
-    assert context[answer["start"]:answer["end"]] == answer["text"]
+    assert context[answer["start"] : answer["end"]] == answer["text"]
 
 
 def test_a_second_run_leaves_the_first_as_it_was(trained, tiny_flags):
@@ -45,8 +53,13 @@ def test_a_second_run_leaves_the_first_as_it_was(trained, tiny_flags):
 def test_a_run_that_resumes_within_an_epoch_repeats_the_straight_run_bit_for_bit(tmp_path, tiny_flags):
     common = [*tiny_flags, "--run_mode", "train", "--epochs", "2", "--callbacks.0.per_print_times=1"]
     run_script(*common, "--output_dir", tmp_path / "straight", "--callbacks.2.save_checkpoint_steps=100")
-    run_script(*common, "--output_dir", tmp_path / "stopped", "--callbacks.2.save_checkpoint_steps=3",
-               "--callbacks.2.keep_checkpoint_max=0")
+    run_script(
+        *common,
+        "--output_dir",
+        tmp_path / "stopped",
+        "--callbacks.2.save_checkpoint_steps=3",
+        "--callbacks.2.keep_checkpoint_max=0",
+    )
     for checkpoint in (tmp_path / "stopped" / "rank_0" / "checkpoint").resolve().iterdir():
         if not checkpoint.name.endswith("-1_3"):
             shutil.rmtree(checkpoint)
@@ -83,8 +96,17 @@ def test_an_output_folder_that_cannot_be_written_is_one_message(tiny_flags, tmp_
 
 def test_a_checkpoint_of_another_shape_lists_every_mismatch(trained, tiny_flags, tmp_path):
     checkpoint = next((trained / "rank_0" / "checkpoint").resolve().iterdir())
-    result = run_script(*tiny_flags, "--run_mode", "eval", "--output_dir", tmp_path, "--load_checkpoint", checkpoint,
-                        "--model.model_config.intermediate_size=128", check=False)
+    result = run_script(
+        *tiny_flags,
+        "--run_mode",
+        "eval",
+        "--output_dir",
+        tmp_path,
+        "--load_checkpoint",
+        checkpoint,
+        "--model.model_config.intermediate_size=128",
+        check=False,
+    )
     assert result.returncode == 2
     assert "layers.0.mlp.up.weight" in result.stderr
     assert "layers.0.mlp.down.weight" in result.stderr
@@ -95,9 +117,10 @@ def test_a_corrupt_checkpoint_is_named(trained, tiny_flags, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(source, broken)
     content = (broken / "model.safetensors").read_bytes()
-    (broken / "model.safetensors").write_bytes(content[:len(content) // 2])
-    result = run_script(*tiny_flags, "--run_mode", "eval", "--output_dir", tmp_path / "out", "--load_checkpoint", broken,
-                        check=False)
+    (broken / "model.safetensors").write_bytes(content[: len(content) // 2])
+    result = run_script(
+        *tiny_flags, "--run_mode", "eval", "--output_dir", tmp_path / "out", "--load_checkpoint", broken, check=False
+    )
     assert result.returncode == 2
     assert "model.safetensors" in result.stderr
     assert "Traceback" not in result.stderr
@@ -115,10 +138,26 @@ def test_a_users_own_callback_is_loaded_and_called(tiny_flags, tmp_path):
         "        super().__init__()\n"
         "        self.word = word\n"
         "    def on_train_end(self, run_context):\n"
-        "        print('SHOUT', self.word)\n")
+        "        print('SHOUT', self.word)\n"
+    )
     config = tmp_path / "run.yaml"
-    config.write_text(f"base_config: [{ROOT / 'configs' / 'qa' / 'run_qa_bert_tiny.yaml'}]\n"
-                      "callbacks:\n  - {type: MFLossMonitor}\n  - {type: Shout, word: hello}\n")
-    flags = ["--config", config, *tiny_flags[2:], "--register_path", folder, "--output_dir", tmp_path / "out",
-             "--num_samples", "16", "--epochs", "1", "--run_mode", "train"]
+    config.write_text(
+        f"base_config: [{ROOT / 'configs' / 'qa' / 'run_qa_bert_tiny.yaml'}]\n"
+        "callbacks:\n  - {type: MFLossMonitor}\n  - {type: Shout, word: hello}\n"
+    )
+    flags = [
+        "--config",
+        config,
+        *tiny_flags[2:],
+        "--register_path",
+        folder,
+        "--output_dir",
+        tmp_path / "out",
+        "--num_samples",
+        "16",
+        "--epochs",
+        "1",
+        "--run_mode",
+        "train",
+    ]
     assert "SHOUT hello" in run_script(*flags).stdout

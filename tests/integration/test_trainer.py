@@ -1,4 +1,5 @@
 """The Python door: the lines of the guide, with local paths."""
+
 import os
 import subprocess
 import sys
@@ -40,26 +41,44 @@ def workplace(tmp_path_factory, corpus, trained):
 
 def test_the_lines_of_the_guide_run_word_for_word(workplace, corpus):
     words = len((corpus / "vocab.txt").read_text().splitlines())
-    sizes = {"vocab_size": words, "num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+    sizes = {
+        "vocab_size": words,
+        "num_hidden_layers": 1,
+        "hidden_size": 32,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     lines = "\n".join(f"    {key}: {value}" for key, value in sizes.items())
     (workplace / "run_qa_bert_tiny.yaml").write_text(
         f"base_config: [{ROOT}/configs/qa/run_qa_bert_tiny.yaml]\nmodel:\n  model_config:\n{lines}\n"
-        "runner_config: {epochs: 1, batch_size: 16}\n")
+        "runner_config: {epochs: 1, batch_size: 16}\n"
+    )
     script = workplace / "guide.py"
     script.write_text(GUIDE.replace("model='qa_bert_tiny'", "model='run_qa_bert_tiny.yaml'"))
-    result = subprocess.run([sys.executable, str(script)], cwd=workplace, capture_output=True, text=True, timeout=600,
-                            env={**os.environ, "PYTHONPATH": str(ROOT)})
+    result = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=workplace,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "QA Metric = {'QA Metric': {'exact_match':" in result.stderr
     assert "ANSWER [{'text':" in result.stdout
     assert "SCORES ['exact_match', 'f1', 'scored', 'total']" in result.stdout
     assert [run.name for run in sorted((workplace / "output" / "runs").iterdir())] == [
-        "0001-finetune", "0002-eval", "0003-predict", "0004-train"]
+        "0001-finetune",
+        "0002-eval",
+        "0003-predict",
+        "0004-train",
+    ]
 
 
 @pytest.fixture
 def trainer_class():
     from mindformers import Trainer
+
     return Trainer
 
 
@@ -79,8 +98,19 @@ def test_a_wrong_argument_is_reported_when_the_trainer_is_made(trainer_class):
 
 def test_training_arguments_land_in_the_configuration(trainer_class, tmp_path):
     from mindformers import TrainingArguments
-    trainer = trainer_class(task="question_answering", model="qa_bert_tiny", args=TrainingArguments(
-        output_dir=str(tmp_path), num_train_epochs=7, learning_rate=1e-5, warmup_ratio=0.2, max_grad_norm=0.5, weight_decay=0.3))
+
+    trainer = trainer_class(
+        task="question_answering",
+        model="qa_bert_tiny",
+        args=TrainingArguments(
+            output_dir=str(tmp_path),
+            num_train_epochs=7,
+            learning_rate=1e-5,
+            warmup_ratio=0.2,
+            max_grad_norm=0.5,
+            weight_decay=0.3,
+        ),
+    )
     text = trainer.save_config(tmp_path / "saved.yaml").read_text()
     assert "epochs: 7" in text
     assert "max_grad_norm: 0.5" in text

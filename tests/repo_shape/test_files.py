@@ -1,4 +1,5 @@
 """Habits of the tree: file length, family names, no skipped checks, lint and types clean, links that resolve."""
+
 import ast
 import re
 import shutil
@@ -48,8 +49,13 @@ def test_every_test_file_is_collected():
 def test_a_skipped_test_says_what_would_run_it():
     for file in (ROOT / "tests").rglob("test_*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("pytest.skip", "pytest.mark.skip", "pytest.mark.skipif",
-                                                                         "pytest.importorskip", "pytest.mark.xfail"):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+                "pytest.skip",
+                "pytest.mark.skip",
+                "pytest.mark.skipif",
+                "pytest.importorskip",
+                "pytest.mark.xfail",
+            ):
                 said = ast.unparse(node)
                 assert "reason" in said or ast.unparse(node.func) == "pytest.skip" and node.args, f"{file.name}: {said}"
 
@@ -63,8 +69,10 @@ def test_links_of_a_document_resolve(document):
 
 @pytest.mark.parametrize("tool", [("ruff", "check", "."), ("mypy",)], ids=lambda tool: tool[0])
 def test_lint_and_types_are_clean(tool):
-    if shutil.which(tool[0]) is None and subprocess.run([sys.executable, "-m", tool[0], "--version"],
-                                                        capture_output=True).returncode:
+    if (
+        shutil.which(tool[0]) is None
+        and subprocess.run([sys.executable, "-m", tool[0], "--version"], capture_output=True).returncode
+    ):
         pytest.skip(f"{tool[0]} is not installed; pip install 'mindformers[test]' brings it")
     result = subprocess.run([sys.executable, "-m", *tool], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -1,4 +1,5 @@
 """The floors of the package: a module never imports from a higher row."""
+
 import ast
 from pathlib import Path
 
@@ -8,19 +9,50 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "mindformers"
 
-ROWS = [   # the first prefix that fits a module says its row
-    ("errors", 0), ("log", 0), ("registry", 0), ("catalog", 0), ("tools/register", 0),
-    ("arch/", 1), ("config/", 1), ("weights/mapping", 1), ("listing", 1),
-    ("parallel/mesh", 1), ("parallel/rules", 1), ("parallel/plan", 1),
-    ("nn/", 2), ("models/", 2), ("parallel/", 2), ("weights/", 2), ("tokenizers/", 2),
-    ("data/", 3), ("optim/", 3), ("tuning/", 3), ("generation/", 3),
-    ("train/", 4), ("evaluate/", 4), ("export/", 4),
-    ("tasks/", 5), ("runners/", 6),
-    ("training_arguments", 7), ("build", 7), ("run", 7), ("cli", 7), ("trainer", 7), ("__init__", 8),
+ROWS = [  # the first prefix that fits a module says its row
+    ("errors", 0),
+    ("log", 0),
+    ("registry", 0),
+    ("catalog", 0),
+    ("tools/register", 0),
+    ("arch/", 1),
+    ("config/", 1),
+    ("weights/mapping", 1),
+    ("listing", 1),
+    ("parallel/mesh", 1),
+    ("parallel/rules", 1),
+    ("parallel/plan", 1),
+    ("nn/", 2),
+    ("models/", 2),
+    ("parallel/", 2),
+    ("weights/", 2),
+    ("tokenizers/", 2),
+    ("data/", 3),
+    ("optim/", 3),
+    ("tuning/", 3),
+    ("generation/", 3),
+    ("train/", 4),
+    ("evaluate/", 4),
+    ("export/", 4),
+    ("tasks/", 5),
+    ("runners/", 6),
+    ("training_arguments", 7),
+    ("build", 7),
+    ("run", 7),
+    ("cli", 7),
+    ("trainer", 7),
+    ("__init__", 8),
 ]
 PURE_FAMILY_FILES = ("config.py", "weights.py")
-FORBIDDEN = [("nn/", "parallel/"), ("nn/", "config/"), ("nn/", "train/"), ("models/", "parallel/"), ("models/", "train/"),
-             ("models/", "config/"), ("parallel/", "nn/")]
+FORBIDDEN = [
+    ("nn/", "parallel/"),
+    ("nn/", "config/"),
+    ("nn/", "train/"),
+    ("models/", "parallel/"),
+    ("models/", "train/"),
+    ("models/", "config/"),
+    ("parallel/", "nn/"),
+]
 
 
 def modules():
@@ -88,8 +120,13 @@ def test_the_pure_rows_never_import_the_framework(file):
     if row(own) > 1:
         return
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
-            [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names = (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
         assert not any(name.split(".")[0] in ("mindspore", "torch", "transformers") for name in names), own
 
 

@@ -1,4 +1,5 @@
 """AdamW against PyTorch's, in a compiled graph."""
+
 from __future__ import annotations
 
 import mindspore as ms
@@ -37,8 +38,10 @@ def starting_values():
 def gradients_of(step):
     generator = np.random.default_rng(100 + step)
     # Sizes from 1e-9 to 10, so that epsilon matters in some steps.
-    return {path: (generator.standard_normal(shape) * 10 ** generator.uniform(-9, 1)).astype(np.float32)
-            for path, shape in SHAPES.items()}
+    return {
+        path: (generator.standard_normal(shape) * 10 ** generator.uniform(-9, 1)).astype(np.float32)
+        for path, shape in SHAPES.items()
+    }
 
 
 def parameters():
@@ -48,9 +51,17 @@ def parameters():
 def torch_run(groups, curve, steps, **constants):
     torch = pytest.importorskip("torch", reason="compares with torch: pip install torch")
     weights = {path: torch.nn.Parameter(torch.tensor(value)) for path, value in starting_values().items()}
-    optimizer = torch.optim.AdamW([{"params": [weights[path] for path in group.paths],
-                                    "weight_decay": group.weight_decay, "scale": group.learning_rate_scale}
-                                   for group in groups], **constants)
+    optimizer = torch.optim.AdamW(
+        [
+            {
+                "params": [weights[path] for path in group.paths],
+                "weight_decay": group.weight_decay,
+                "scale": group.learning_rate_scale,
+            }
+            for group in groups
+        ],
+        **constants,
+    )
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = float(curve[step]) * group["scale"]
@@ -80,10 +91,12 @@ def test_weights_and_moments_equal_pytorch_with_groups_and_a_schedule(grouped_ru
     weights, state = torch_run(groups, curve, STEPS, betas=(0.9, 0.98), eps=1e-8)
     for path in SHAPES:
         np.testing.assert_allclose(ours[path], weights[path].detach().numpy(), rtol=0, atol=DRIFT, err_msg=path)
-        np.testing.assert_allclose(ours[f"adam_m.{path}"], state[weights[path]]["exp_avg"].numpy(), rtol=1e-5,
-                                   atol=1e-8)
-        np.testing.assert_allclose(ours[f"adam_v.{path}"], state[weights[path]]["exp_avg_sq"].numpy(), rtol=1e-5,
-                                   atol=1e-8)
+        np.testing.assert_allclose(
+            ours[f"adam_m.{path}"], state[weights[path]]["exp_avg"].numpy(), rtol=1e-5, atol=1e-8
+        )
+        np.testing.assert_allclose(
+            ours[f"adam_v.{path}"], state[weights[path]]["exp_avg_sq"].numpy(), rtol=1e-5, atol=1e-8
+        )
 
 
 def test_the_state_is_named_after_the_parameters(grouped_run):
@@ -117,8 +130,9 @@ def test_groups_that_miss_or_invent_parameters_name_them():
     assert "nonsense: not a parameter" in str(caught.value)
 
 
-@pytest.mark.parametrize("constants, named", [({"beta1": 1.0}, "beta1"), ({"eps": 0.0}, "eps"),
-                                              ({"weight_decay": -1.0}, "weight_decay")])
+@pytest.mark.parametrize(
+    "constants, named", [({"beta1": 1.0}, "beta1"), ({"eps": 0.0}, "eps"), ({"weight_decay": -1.0}, "weight_decay")]
+)
 def test_a_constant_out_of_range_is_named(constants, named):
     with pytest.raises(UsageError, match=named):
         AdamW(parameters(), 1e-3, **constants)

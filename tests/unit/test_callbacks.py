@@ -1,4 +1,5 @@
 """Callbacks in a real run of mindspore.train.Model on a small network."""
+
 from __future__ import annotations
 
 import io
@@ -33,7 +34,8 @@ STEPS_PER_EPOCH = 5
 STEP_LINE = re.compile(
     r"Epoch:\[ *(\d+)/ *(\d+)\], step:\[ *(\d+)/ *(\d+)\], loss:\[ *([\d.]+|nan|inf)/ *([\d.]+|nan)\], "
     r"time: *([\d.]+) ms, lr:([\d.e-]+), overflow cond: (True|False), loss_scale: ([\d.]+), "
-    r"([\d.]+) samples/s, eta: (\d+:\d\d:\d\d|unknown)")
+    r"([\d.]+) samples/s, eta: (\d+:\d\d:\d\d|unknown)"
+)
 EPOCH_LINE = re.compile(r"Epoch time: [\d.]+ ms, per step time: [\d.]+ ms, avg loss: [\d.]+")
 
 
@@ -96,7 +98,9 @@ def test_lines_are_in_the_known_format_and_say_what_happened(log_lines, tmp_path
     found = [STEP_LINE.fullmatch(line) for line in lines if line.startswith("Epoch:")]
     assert len(found) == 10 and all(found)
     assert [(line.group(1), line.group(2), line.group(3), line.group(4)) for line in found[4:6]] == [
-        ("1", "2", "5", "5"), ("2", "2", "1", "5")]
+        ("1", "2", "5", "5"),
+        ("2", "2", "1", "5"),
+    ]
     assert found[0].group(8) == "0.01" and found[9].group(8) == "0.001"
     assert found[1].group(9) == "False" and found[1].group(10) == "1.0" and found[9].group(12) == "0:00:00"
     assert sum(bool(EPOCH_LINE.fullmatch(line)) for line in lines) == 2
@@ -106,8 +110,17 @@ def test_lines_are_in_the_known_format_and_say_what_happened(log_lines, tmp_path
     second_epoch = [record["loss"] for record in records[5:]]
     assert float(found[9].group(5)) == pytest.approx(second_epoch[-1], abs=5e-4)
     assert float(found[9].group(6)) == pytest.approx(np.mean(second_epoch), abs=5e-4)
-    assert set(records[5]) == {"step", "epoch", "time", "loss", "lr", "grad_norm", "loss_scale", "overflow",
-                               "samples_per_second"}
+    assert set(records[5]) == {
+        "step",
+        "epoch",
+        "time",
+        "loss",
+        "lr",
+        "grad_norm",
+        "loss_scale",
+        "overflow",
+        "samples_per_second",
+    }
 
 
 def test_lines_come_every_so_many_steps_and_at_the_end_of_an_epoch(log_lines):
@@ -124,11 +137,13 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def open_terminal(monkeypatch):
     """Makes standard error one that a person sees; called in the test, since pytest sets its own before."""
+
     def replace():
         for name, value in (("TERM", "xterm"), ("COLUMNS", "160")):
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "stderr", Terminal())
         return sys.stderr
+
     return replace
 
 
@@ -163,7 +178,7 @@ def test_an_interrupt_takes_the_bar_off_the_terminal(monkeypatch, open_terminal)
 
 
 def test_gradients_that_stay_infinite_end_the_run_with_a_reason(log_lines):
-    step = make_step(loss_scale=DynamicLossScale(2.0 ** 32))
+    step = make_step(loss_scale=DynamicLossScale(2.0**32))
     before = contents(step)["up"]
     with pytest.raises(MindFormersError, match="step 50: the gradients were not finite in the last 50 steps"):
         train(step, 20, [LossMonitor(Progress(STEPS_PER_EPOCH, 20), BATCH)], dataset(poison=True))
@@ -198,8 +213,11 @@ def test_evaluation_runs_when_due_and_leaves_modes_and_the_graph_alone(tmp_path,
     assert modes == [(True, True)] * 10
     assert {entry[3] for entry in seen} == {1} and len(step.compile_cache) == 1
     assert callback.best == 0.75 and callback.metrics == {"f1": 0.5}
-    assert [(record["step"], record["eval/f1"]) for record in read_scalars(scalars.path)] == [(3, 0.25), (6, 0.75),
-                                                                                          (9, 0.5)]
+    assert [(record["step"], record["eval/f1"]) for record in read_scalars(scalars.path)] == [
+        (3, 0.25),
+        (6, 0.75),
+        (9, 0.5),
+    ]
     assert any(line.startswith("Evaluation after step 3 (epoch 1): f1: 0.25, in ") for line in log_lines())
 
 
@@ -245,8 +263,9 @@ def test_the_end_of_training_is_saved_when_no_step_was_due(tmp_path):
 
 def test_a_new_run_leaves_the_checkpoints_of_an_old_one(tmp_path):
     for _ in range(2):
-        train(make_step(), 1, [CheckpointMonitor("mlp", tmp_path, Progress(STEPS_PER_EPOCH, 1), 0,
-                                                 keep_checkpoint_max=1)])
+        train(
+            make_step(), 1, [CheckpointMonitor("mlp", tmp_path, Progress(STEPS_PER_EPOCH, 1), 0, keep_checkpoint_max=1)]
+        )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mlp_1_rank_0-1_5", "mlp_rank_0-1_5"]
     assert newest_valid(tmp_path)[0].name == "mlp_1_rank_0-1_5"
 
@@ -262,8 +281,10 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(tmp_path):
 def test_a_run_stopped_within_an_epoch_and_resumed_equals_a_straight_one(tmp_path):
     def whole(folder, step, progress, run_id=None):
         scalars = ScalarWriter(folder, progress.first_step)
-        return scalars, [LossMonitor(progress, BATCH, scalars=scalars),
-                         CheckpointMonitor("mlp", folder / "checkpoint", progress, 3, run_id=run_id)]
+        return scalars, [
+            LossMonitor(progress, BATCH, scalars=scalars),
+            CheckpointMonitor("mlp", folder / "checkpoint", progress, 3, run_id=run_id),
+        ]
 
     straight = make_step()
     scalars, callbacks = whole(tmp_path / "straight", straight, Progress(STEPS_PER_EPOCH, 2))
@@ -293,11 +314,21 @@ def test_a_run_stopped_within_an_epoch_and_resumed_equals_a_straight_one(tmp_pat
     expected = contents(straight)
     for name, value in contents(resumed).items():
         np.testing.assert_array_equal(value, expected[name], err_msg=name)
-    losses = [[(record["step"], record["epoch"], record["loss"], record["lr"], record["grad_norm"])
-               for record in read_scalars(tmp_path / run / "metrics.jsonl")] for run in ("straight", "stopped")]
+    losses = [
+        [
+            (record["step"], record["epoch"], record["loss"], record["lr"], record["grad_norm"])
+            for record in read_scalars(tmp_path / run / "metrics.jsonl")
+        ]
+        for run in ("straight", "stopped")
+    ]
     assert losses[0] == losses[1] and len(losses[0]) == 10
     assert sorted(path.name for path in (tmp_path / "stopped" / "checkpoint").iterdir()) == [
-        "mlp_rank_0-1_3", "mlp_rank_0-1_5", "mlp_rank_0-2_1", "mlp_rank_0-2_4", "mlp_rank_0-2_5"]
+        "mlp_rank_0-1_3",
+        "mlp_rank_0-1_5",
+        "mlp_rank_0-2_1",
+        "mlp_rank_0-2_4",
+        "mlp_rank_0-2_5",
+    ]
 
 
 def test_values_without_a_number_in_json_are_null_and_old_files_are_kept(tmp_path):

@@ -1,4 +1,5 @@
 """Training checkpoints: complete or absent, checked, found again, and training goes on from them bit for bit."""
+
 from __future__ import annotations
 
 import json
@@ -45,8 +46,9 @@ class Model(nn.Cell):
 def training_step(width=3, scale=True):
     model = Model(width)
     optimizer = AdamW(model.trainable_params(), linear(0.1, total_steps=10, warmup_steps=1))
-    step = TrainStep(LossCell(model, ["inputs"]), optimizer, 1.0,
-                     DynamicLossScale(64.0, scale_window=2) if scale else None)
+    step = TrainStep(
+        LossCell(model, ["inputs"]), optimizer, 1.0, DynamicLossScale(64.0, scale_window=2) if scale else None
+    )
     step.set_train()
     return step
 
@@ -56,13 +58,22 @@ def batch(number):
 
 
 def state(global_step=5, run_id="run", epoch=1):
-    return TrainState(epoch=epoch, step=global_step, global_step=global_step, batch_size=4, seed=42, run_id=run_id,
-                      best_metric=0.5, random=capture_random_state())
+    return TrainState(
+        epoch=epoch,
+        step=global_step,
+        global_step=global_step,
+        batch_size=4,
+        seed=42,
+        run_id=run_id,
+        best_metric=0.5,
+        random=capture_random_state(),
+    )
 
 
 def save(folder, step, global_step=5, run_id="run", prefix="mlp", rank=0, extras=()):
-    return save_checkpoint(folder, prefix, rank, state(global_step, run_id), step.loss_cell.model, step.optimizer,
-                           step.loss_scale, extras)
+    return save_checkpoint(
+        folder, prefix, rank, state(global_step, run_id), step.loss_cell.model, step.optimizer, step.loss_scale, extras
+    )
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -94,9 +105,18 @@ def test_a_checkpoint_holds_model_optimizer_state_and_manifest(saved):
     assert saved.name == "mlp_rank_0-1_5"
     assert set(load_file(saved / "model.safetensors")) == {"weight", "fixed"}
     assert set(load_file(saved / "optimizer.safetensors")) == {
-        "adam_m.weight", "adam_v.weight", "global_step", "loss_scale", "loss_scale_good_steps"}
-    assert sorted(path.name for path in saved.iterdir()) == ["manifest.json", "model.safetensors",
-                                                             "optimizer.safetensors", "state.json"]
+        "adam_m.weight",
+        "adam_v.weight",
+        "global_step",
+        "loss_scale",
+        "loss_scale_good_steps",
+    }
+    assert sorted(path.name for path in saved.iterdir()) == [
+        "manifest.json",
+        "model.safetensors",
+        "optimizer.safetensors",
+        "state.json",
+    ]
     assert verify(saved) == []
     restored = read_state(saved)
     assert (restored.epoch, restored.step, restored.global_step, restored.seed) == (1, 5, 5, 42)
@@ -253,8 +273,14 @@ def test_an_error_of_the_caller_leaves_no_traces(tmp_path, untrained):
 
 
 def test_traces_of_a_killed_process_are_removed_and_those_of_a_living_one_stay(tmp_path):
-    dead, living, foreign = (tmp_path / name for name in (
-        ".tmp-mlp_rank_0-1_5.999999999", f".tmp-mlp_rank_0-1_6.{os.getpid()}", ".tmp-other_rank_0-1_5.999999999"))
+    dead, living, foreign = (
+        tmp_path / name
+        for name in (
+            ".tmp-mlp_rank_0-1_5.999999999",
+            f".tmp-mlp_rank_0-1_6.{os.getpid()}",
+            ".tmp-other_rank_0-1_5.999999999",
+        )
+    )
     for path in (dead, living, foreign):
         path.mkdir()
     remove_abandoned(tmp_path, "mlp", 0)

@@ -1,4 +1,5 @@
 """From YAML to a typed run, with every problem reported at once."""
+
 import pytest
 
 from mindformers.config.check import check_file, check_layers
@@ -22,14 +23,21 @@ def problems(*texts, options=()):
 
 
 def test_all_problems_are_reported_together_with_file_and_line():
-    found = problems("seeds: 1\nrunner_config:\n  epochs: many\noptimizer:\n  type: adamx\n  beta1: 0.5\n"
-                     "model:\n  model_config:\n    type: BertConfig\n    num_head: 3\n")
+    found = problems(
+        "seeds: 1\nrunner_config:\n  epochs: many\noptimizer:\n  type: adamx\n  beta1: 0.5\n"
+        "model:\n  model_config:\n    type: BertConfig\n    num_head: 3\n"
+    )
     assert len(found) == 4
     assert any(item.startswith("0.yaml:1: seeds: unknown key. Did you mean 'seed'") for item in found)
     assert any(item.startswith("0.yaml:3: runner_config.epochs: input should be a valid integer") for item in found)
-    assert any(item.startswith("0.yaml:4: optimizer: unknown optimizer 'adamx'. Did you mean 'adamw'") for item in found)
-    assert any("0.yaml:10: model.model_config.num_head: unknown key. Did you mean 'num_attention_heads'" in item
-               or "0.yaml:10: model.model_config.num_head: unknown key." in item for item in found)
+    assert any(
+        item.startswith("0.yaml:4: optimizer: unknown optimizer 'adamx'. Did you mean 'adamw'") for item in found
+    )
+    assert any(
+        "0.yaml:10: model.model_config.num_head: unknown key. Did you mean 'num_attention_heads'" in item
+        or "0.yaml:10: model.model_config.num_head: unknown key." in item
+        for item in found
+    )
 
 
 def test_at_most_ten_problems_are_listed_and_the_rest_is_counted():
@@ -39,17 +47,20 @@ def test_at_most_ten_problems_are_listed_and_the_rest_is_counted():
     assert "and 3 more" in str(caught.value)
 
 
-@pytest.mark.parametrize(("option", "path", "value"), [
-    ("use_parallel=True", ("use_parallel",), True),
-    ("use_parallel=false", ("use_parallel",), False),
-    ("optimizer.weight_decay=1e-5", ("optimizer", "options", "weight_decay"), 1e-5),
-    ("optimizer.weight_decay=1", ("optimizer", "options", "weight_decay"), 1.0),
-    ("output_dir=123", ("output_dir",), "123"),
-    ("output_dir=with blank inside", ("output_dir",), "with blank inside"),
-    ("load_checkpoint=True", ("load_checkpoint",), "True"),
-    ("runner_config.batch_size=None", ("runner_config", "batch_size"), None),
-    ("seed=7", ("seed",), 7),
-])
+@pytest.mark.parametrize(
+    ("option", "path", "value"),
+    [
+        ("use_parallel=True", ("use_parallel",), True),
+        ("use_parallel=false", ("use_parallel",), False),
+        ("optimizer.weight_decay=1e-5", ("optimizer", "options", "weight_decay"), 1e-5),
+        ("optimizer.weight_decay=1", ("optimizer", "options", "weight_decay"), 1.0),
+        ("output_dir=123", ("output_dir",), "123"),
+        ("output_dir=with blank inside", ("output_dir",), "with blank inside"),
+        ("load_checkpoint=True", ("load_checkpoint",), "True"),
+        ("runner_config.batch_size=None", ("runner_config", "batch_size"), None),
+        ("seed=7", ("seed",), 7),
+    ],
+)
 def test_an_option_gets_the_type_that_its_key_has(option, path, value):
     result = checked(options=[option]).run
     for key in path:
@@ -63,12 +74,19 @@ def test_an_option_of_the_wrong_type_is_an_error_that_names_the_flag():
 
 
 def test_a_dropped_value_means_the_default_again():
-    assert checked("optimizer: {weight_decay: 0.3}\n", "optimizer: {weight_decay: null}\n").run.optimizer.options.weight_decay == 0.0
+    assert (
+        checked(
+            "optimizer: {weight_decay: 0.3}\n", "optimizer: {weight_decay: null}\n"
+        ).run.optimizer.options.weight_decay
+        == 0.0
+    )
 
 
 def test_outdated_names_load_with_one_line_each():
-    result = checked("metrics: {type: SQuADMetric}\ncallbacks:\n  - {type: CheckpointMointor, integrated_save: True}\n"
-                     "aicc_config: {upload_frequence: 3}\nresume_or_finetune_checkpoint: ''\n")
+    result = checked(
+        "metrics: {type: SQuADMetric}\ncallbacks:\n  - {type: CheckpointMointor, integrated_save: True}\n"
+        "aicc_config: {upload_frequence: 3}\nresume_or_finetune_checkpoint: ''\n"
+    )
     assert result.run.metric.type == "SQuADMetric"
     assert result.run.callbacks[0].type == "CheckpointMonitor"
     assert result.run.aicc_config.upload_frequency == 3
@@ -77,16 +95,22 @@ def test_outdated_names_load_with_one_line_each():
 
 
 def test_outdated_and_todays_name_of_one_key_follow_the_order_of_layers():
-    result = checked("model: {model_config: {type: BertConfig, embedding_size: 64, num_heads: 2}}\n",
-                     "model: {model_config: {hidden_size: 32}}\n")
+    result = checked(
+        "model: {model_config: {type: BertConfig, embedding_size: 64, num_heads: 2}}\n",
+        "model: {model_config: {hidden_size: 32}}\n",
+    )
     assert result.run.model.model_config.options.hidden_size == 32
-    result = checked("model: {model_config: {type: BertConfig, hidden_size: 64, num_attention_heads: 2}}\n",
-                     "model: {model_config: {embedding_size: 32}}\n")
+    result = checked(
+        "model: {model_config: {type: BertConfig, hidden_size: 64, num_attention_heads: 2}}\n",
+        "model: {model_config: {embedding_size: 32}}\n",
+    )
     assert result.run.model.model_config.options.hidden_size == 32
 
 
 def test_a_later_type_drops_the_options_it_does_not_know_and_keeps_the_others():
-    result = checked("lr_schedule: {type: polynomial, learning_rate: 1.0e-4, power: 2.0}\n", "lr_schedule: {type: linear}\n")
+    result = checked(
+        "lr_schedule: {type: polynomial, learning_rate: 1.0e-4, power: 2.0}\n", "lr_schedule: {type: linear}\n"
+    )
     assert result.run.lr_schedule.type == "linear"
     assert result.run.lr_schedule.options.learning_rate == 1e-4
     assert any("lr_schedule.power: dropped" in line for line in result.merged.unused)
@@ -109,16 +133,21 @@ def test_an_unknown_task_names_the_nearest():
 def test_the_explanation_shows_every_value_with_its_origin():
     text = explain(checked("seed: 3\n", options=["runner_config.epochs=2"]))
     assert any(line.startswith("seed: 3") and line.endswith("# 0.yaml:1") for line in text.splitlines())
-    assert any(line.strip().startswith("epochs: 2") and line.endswith("# --options runner_config.epochs")
-               for line in text.splitlines())
+    assert any(
+        line.strip().startswith("epochs: 2") and line.endswith("# --options runner_config.epochs")
+        for line in text.splitlines()
+    )
     assert "batch_size" not in text
 
 
 def test_checking_never_imports_mindspore(tmp_path):
     import subprocess
     import sys
-    code = ("import sys; from mindformers.cli import main; assert main(['check', 'qa_bert_base_uncased']) == 0; "
-            "assert 'mindspore' not in sys.modules")
+
+    code = (
+        "import sys; from mindformers.cli import main; assert main(['check', 'qa_bert_base_uncased']) == 0; "
+        "assert 'mindspore' not in sys.modules"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 

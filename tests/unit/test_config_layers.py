@@ -1,4 +1,5 @@
 """Layers: base files, deep merge, origins, flags on top."""
+
 import pytest
 
 from mindformers.config.flags import option_layer
@@ -45,17 +46,26 @@ def test_a_missing_base_file_is_reported_at_its_line(tmp_path):
 
 
 def test_a_dataset_repeated_by_alias_is_one_section():
-    file = ("train_dataset: &t\n  batch_size: 4\n  seed: 7\n"
-            "train_dataset_task: {type: X, dataset_config: *t}\n")
-    result = merge([read_text(file, "f.yaml"), option_layer("train_dataset_task.dataset_config.batch_size=8"),
-                    option_layer("train_dataset.seed=9")])
+    file = "train_dataset: &t\n  batch_size: 4\n  seed: 7\ntrain_dataset_task: {type: X, dataset_config: *t}\n"
+    result = merge(
+        [
+            read_text(file, "f.yaml"),
+            option_layer("train_dataset_task.dataset_config.batch_size=8"),
+            option_layer("train_dataset.seed=9"),
+        ]
+    )
     assert result.tree["train_dataset"] == {"batch_size": "8", "seed": "9"}
     assert result.tree["train_dataset_task"] == {"type": "X"}
 
 
 def test_one_item_of_a_list_can_be_changed():
-    result = merge([read_text("callbacks:\n  - {type: A, n: 1}\n  - {type: B}\n", "f.yaml"),
-                    option_layer("callbacks.0.n=5"), option_layer("callbacks[1].m=6")])
+    result = merge(
+        [
+            read_text("callbacks:\n  - {type: A, n: 1}\n  - {type: B}\n", "f.yaml"),
+            option_layer("callbacks.0.n=5"),
+            option_layer("callbacks[1].m=6"),
+        ]
+    )
     assert result.tree["callbacks"] == [{"type": "A", "n": "5"}, {"type": "B", "m": "6"}]
 
 

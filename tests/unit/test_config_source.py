@@ -1,15 +1,33 @@
 """YAML text to plain values with origins."""
+
 import pytest
 
 from mindformers.config.source import dotted, read_text, scalar
 from mindformers.errors import ConfigError
 
 
-@pytest.mark.parametrize(("text", "value"), [
-    ("1e-5", 1e-5), ("3E4", 3e4), ("-.5", -0.5), ("1.", 1.0), ("12", 12), ("-3", -3), ("0x10", 16), ("true", True),
-    ("False", False), ("null", None), ("~", None), ("no", "no"), ("on", "on"), ("1e", "1e"), ("1_000", "1_000"),
-    ("2026-11-21", "2026-11-21"), ("[CLS]", "[CLS]"),
-])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-5", 1e-5),
+        ("3E4", 3e4),
+        ("-.5", -0.5),
+        ("1.", 1.0),
+        ("12", 12),
+        ("-3", -3),
+        ("0x10", 16),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("~", None),
+        ("no", "no"),
+        ("on", "on"),
+        ("1e", "1e"),
+        ("1_000", "1_000"),
+        ("2026-11-21", "2026-11-21"),
+        ("[CLS]", "[CLS]"),
+    ],
+)
 def test_plain_text_means_what_yaml_1_2_says(text, value):
     assert scalar(text) == value
     assert type(scalar(text)) is type(value)

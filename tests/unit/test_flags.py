@@ -1,4 +1,5 @@
 """Flags of the command line as configuration layers."""
+
 import argparse
 
 import pytest
@@ -17,8 +18,22 @@ def tree_of(*arguments):
 
 def test_the_published_flags_are_all_there():
     names = {flag.name for flag in flags.FLAGS}
-    assert names >= {"mode", "device_id", "device_target", "run_mode", "dataset_dir", "predict_data", "load_checkpoint", "seed",
-                     "use_parallel", "profile", "epochs", "batch_size", "sink_mode", "num_samples"}
+    assert names >= {
+        "mode",
+        "device_id",
+        "device_target",
+        "run_mode",
+        "dataset_dir",
+        "predict_data",
+        "load_checkpoint",
+        "seed",
+        "use_parallel",
+        "profile",
+        "epochs",
+        "batch_size",
+        "sink_mode",
+        "num_samples",
+    }
 
 
 def test_a_named_flag_sets_its_key():

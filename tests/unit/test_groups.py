@@ -1,4 +1,5 @@
 """Which parameters decay."""
+
 from __future__ import annotations
 
 import pytest
@@ -6,8 +7,15 @@ import pytest
 from mindformers.errors import UsageError
 from mindformers.optim.groups import ParameterGroup, decay_groups
 
-PATHS = ("embed.tokens", "norm_embed.gamma", "layers.0.attention.q.weight", "layers.0.attention.q.bias",
-         "layers.1.mlp.up.weight", "head.weight", "head.bias")
+PATHS = (
+    "embed.tokens",
+    "norm_embed.gamma",
+    "layers.0.attention.q.weight",
+    "layers.0.attention.q.bias",
+    "layers.1.mlp.up.weight",
+    "head.weight",
+    "head.bias",
+)
 
 
 def test_norms_and_biases_do_not_decay_and_order_is_kept():
@@ -28,8 +36,9 @@ def test_own_patterns_replace_the_default():
 
 
 def test_layers_learn_slower_towards_the_embeddings():
-    scales = {path: group.learning_rate_scale for group in decay_groups(PATHS, 0.0, layer_decay=0.5)
-              for path in group.paths}
+    scales = {
+        path: group.learning_rate_scale for group in decay_groups(PATHS, 0.0, layer_decay=0.5) for path in group.paths
+    }
     assert scales["head.weight"] == 1.0
     assert scales["layers.1.mlp.up.weight"] == 0.5
     assert scales["layers.0.attention.q.bias"] == 0.25

@@ -1,4 +1,5 @@
 """Batches: fixed shapes, an order that seed and epoch decide, ranks, fillers, resuming, MindSpore's pipeline."""
+
 from __future__ import annotations
 
 import mindspore as ms
@@ -11,8 +12,10 @@ from mindformers.errors import DataError, UsageError
 
 
 def features(count=10):
-    return FeatureSet({"ids": np.arange(count * 3, dtype=np.int32).reshape(count, 3),
-                       "label": np.arange(count, dtype=np.int32)}, fillers={"label": 99})
+    return FeatureSet(
+        {"ids": np.arange(count * 3, dtype=np.int32).reshape(count, 3), "label": np.arange(count, dtype=np.int32)},
+        fillers={"label": 99},
+    )
 
 
 def plan(**changes):
@@ -32,7 +35,8 @@ def make(count=10, batch_size=4, **options):
 def test_batches_have_fixed_shapes_in_column_order():
     batches = list(create_dataset(features(), 4, shuffle=False, seed=0).create_tuple_iterator(output_numpy=True))
     assert [(ids.shape, label.shape, ids.dtype, label.dtype) for ids, label in batches] == [
-        ((4, 3), (4,), np.int32, np.int32)] * 3
+        ((4, 3), (4,), np.int32, np.int32)
+    ] * 3
     assert batches[0][0].tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
 
 
@@ -77,8 +81,9 @@ def test_an_epoch_can_start_at_any_step():
 def test_ranks_together_see_the_order_of_one_rank():
     for drop in (False, True):
         alone = epochs(make(count=11, batch_size=4, drop_remainder=drop), 2)
-        halves = [epochs(make(count=11, batch_size=2, rank=rank, num_ranks=2, drop_remainder=drop), 2)
-                  for rank in range(2)]
+        halves = [
+            epochs(make(count=11, batch_size=2, rank=rank, num_ranks=2, drop_remainder=drop), 2) for rank in range(2)
+        ]
         together = [[left + right for left, right in zip(*epoch)] for epoch in zip(*halves)]
         assert together == alone
 
@@ -106,11 +111,14 @@ def test_the_order_is_that_of_a_seeded_generator():
     assert plan(shuffle=False).order(3).tolist() == list(range(10))
 
 
-@pytest.mark.parametrize("changes, error, message", [
-    ({"batch_size": 0}, UsageError, "batch_size=0"),
-    ({"rank": 2, "num_ranks": 2}, UsageError, "rank=2, num_ranks=2"),
-    ({"num_rows": 0}, DataError, "no row"),
-])
+@pytest.mark.parametrize(
+    "changes, error, message",
+    [
+        ({"batch_size": 0}, UsageError, "batch_size=0"),
+        ({"rank": 2, "num_ranks": 2}, UsageError, "rank=2, num_ranks=2"),
+        ({"num_rows": 0}, DataError, "no row"),
+    ],
+)
 def test_impossible_plans_are_refused(changes, error, message):
     with pytest.raises(error, match=message):
         plan(**changes)
@@ -147,8 +155,13 @@ class Sum(nn.Cell):
 def test_model_train_sees_a_new_order_every_epoch_and_resumes_inside_one(initial_epoch, start_step):
     straight = epochs(make(), 3)
     seen = Seen()
-    ms.train.Model(Sum()).train(3, make(epochs_done=initial_epoch, start_step=start_step), callbacks=[seen],
-                                dataset_sink_mode=False, initial_epoch=initial_epoch)
+    ms.train.Model(Sum()).train(
+        3,
+        make(epochs_done=initial_epoch, start_step=start_step),
+        callbacks=[seen],
+        dataset_sink_mode=False,
+        initial_epoch=initial_epoch,
+    )
     expected = {epoch + 1: straight[epoch] for epoch in range(initial_epoch, 3)}
     expected[initial_epoch + 1] = expected[initial_epoch + 1][start_step:]
     assert seen.epochs == expected

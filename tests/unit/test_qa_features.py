@@ -1,4 +1,5 @@
 """Windows of questions and contexts: layout, labels, most context, caches."""
+
 from __future__ import annotations
 
 import logging
@@ -44,8 +45,11 @@ def reference_most_context(starts, lengths):
     """The published rule, token by token: returns window -> set of tokens."""
     won = {index: [] for index in range(len(starts))}
     for token in range(starts[-1] + lengths[-1]):
-        scores = [(min(token - start, start + length - 1 - token) + 0.01 * length, -index)
-                  for index, (start, length) in enumerate(zip(starts, lengths)) if start <= token < start + length]
+        scores = [
+            (min(token - start, start + length - 1 - token) + 0.01 * length, -index)
+            for index, (start, length) in enumerate(zip(starts, lengths))
+            if start <= token < start + length
+        ]
         won[-max(scores)[1]].append(token)
     return won
 
@@ -94,7 +98,7 @@ def test_offsets_survive_emoji_accents_hyphens_and_odd_spaces(tokenizer):
     context = "😀😀  w0\u2003Café-w1—w2"
     made = windows(tokenizer, example(context, "Café-w1"), max_seq_len=16, max_question_len=4)
     begin, end = made.character_spans(np.array([0]), made.start_positions, made.end_positions)
-    assert context[begin[0]:end[0]] == "Café-w1"
+    assert context[begin[0] : end[0]] == "Café-w1"
 
 
 def test_every_token_scores_in_exactly_one_window(tokenizer):
@@ -128,8 +132,9 @@ def test_a_context_without_tokens_still_gives_a_window(tokenizer):
 
 
 def test_contexts_are_shared_between_their_questions(tokenizer):
-    made = build_features([example("w0 w1", "w1"), example("w2"), example("w0 w1", "w0")], tokenizer,
-                          WindowSettings(10, 2, 4))
+    made = build_features(
+        [example("w0 w1", "w1"), example("w2"), example("w0 w1", "w0")], tokenizer, WindowSettings(10, 2, 4)
+    )
     assert len(made.token_spans) == 3
     assert made.first_token.tolist() == [0, 2, 0]
 

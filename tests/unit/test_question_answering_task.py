@@ -1,4 +1,5 @@
 """The question-answering task: features, scoring through MindSpore, input forms, predictions."""
+
 from __future__ import annotations
 
 import json
@@ -49,8 +50,14 @@ class Pointing:
 
 def squad_folder(folder, count=5):
     for split, words in (("train", "Berlin"), ("dev", "Wolfgang")):
-        rows = [{"id": f"{split}{index}", "question": WHERE,
-                 "answers": [{"text": words, "answer_start": WOLFGANG.index(words)}]} for index in range(count)]
+        rows = [
+            {
+                "id": f"{split}{index}",
+                "question": WHERE,
+                "answers": [{"text": words, "answer_start": WOLFGANG.index(words)}],
+            }
+            for index in range(count)
+        ]
         content = {"version": "1.1", "data": [{"title": "t", "paragraphs": [{"context": WOLFGANG, "qas": rows}]}]}
         (folder / f"{split}-v1.1.json").write_text(json.dumps(content), encoding="utf-8")
     return folder
@@ -59,8 +66,13 @@ def squad_folder(folder, count=5):
 def test_train_features_have_the_columns_of_the_loss_and_its_ignored_value(tokenizer, tmp_path):
     task = QuestionAnsweringTask(tokenizer, max_seq_len=32, max_question_len=8)
     features = task.train_features(squad_folder(tmp_path))
-    assert list(features.columns) == ["input_ids", "attention_mask", "token_type_ids", "start_positions",
-                                      "end_positions"]
+    assert list(features.columns) == [
+        "input_ids",
+        "attention_mask",
+        "token_type_ids",
+        "start_positions",
+        "end_positions",
+    ]
     assert features.fillers == {"start_positions": 32, "end_positions": 32}
     assert {array.dtype for array in features.columns.values()} == {np.dtype(np.int32)}
     position = features.columns["start_positions"][0]
@@ -79,8 +91,12 @@ def test_every_question_of_the_dev_split_is_scored_though_the_last_batch_is_part
     assert len(dev.features) % batch_size
     position = np.arange(windows.input_ids.shape[1])
     labelled = windows.start_positions[:, None] > 0
-    gold = FeatureSet({name: 9 * ((position == places[:, None]) & labelled).astype(np.float32)
-                       for name, places in (("start", windows.start_positions), ("end", windows.end_positions))})
+    gold = FeatureSet(
+        {
+            name: 9 * ((position == places[:, None]) & labelled).astype(np.float32)
+            for name, places in (("start", windows.start_positions), ("end", windows.end_positions))
+        }
+    )
     dataset = create_dataset(gold, batch_size, shuffle=False, seed=0, with_rows=True)
     network = Echo()
     model = ms.train.Model(network, eval_network=network, metrics={task.metric_name: task.metric(dev)})
@@ -119,7 +135,9 @@ def test_a_cache_is_not_used_after_anything_changed(tokenizer, tmp_path, change)
         tokenizer = BertTokenizer(tmp_path / "tok" / "vocab.txt", do_lower_case=False)
     else:
         samples = 3
-    QuestionAnsweringTask(tokenizer, *settings, cache_dir=cache).train_features(SQuADDataLoader(folder, num_samples=samples))
+    QuestionAnsweringTask(tokenizer, *settings, cache_dir=cache).train_features(
+        SQuADDataLoader(folder, num_samples=samples)
+    )
     assert len(list(cache.iterdir())) == 2
 
 
@@ -127,9 +145,9 @@ def test_a_damaged_cache_is_built_again_and_said(tokenizer, tmp_path, caplog, mo
     monkeypatch.setattr(logging.getLogger("mindformers"), "propagate", True)
     task = QuestionAnsweringTask(tokenizer, 32, 8, cache_dir=tmp_path / "cache")
     first = task.train_features(squad_folder(tmp_path))
-    file, = (tmp_path / "cache").iterdir()
+    (file,) = (tmp_path / "cache").iterdir()
     content = file.read_bytes()
-    for damaged in (content[:len(content) // 2], b"", content[:700] + b"\xff\xff\xff\xff" + content[704:]):
+    for damaged in (content[: len(content) // 2], b"", content[:700] + b"\xff\xff\xff\xff" + content[704:]):
         caplog.clear()
         file.write_bytes(damaged)
         again = task.train_features(tmp_path)
@@ -146,27 +164,40 @@ def test_a_cache_folder_that_cannot_be_written_costs_one_log_line(tokenizer, tmp
     assert len([line for line in caplog.records if "cannot be cached" in line.getMessage()]) == 1
 
 
-@pytest.mark.parametrize("item", [
-    f"{WOLFGANG} - {WHERE}", (WOLFGANG, WHERE), [WOLFGANG, WHERE], {"context": WOLFGANG, "question": WHERE},
-], ids=["text", "tuple", "list", "object"])
+@pytest.mark.parametrize(
+    "item",
+    [
+        f"{WOLFGANG} - {WHERE}",
+        (WOLFGANG, WHERE),
+        [WOLFGANG, WHERE],
+        {"context": WOLFGANG, "question": WHERE},
+    ],
+    ids=["text", "tuple", "list", "object"],
+)
 def test_the_accepted_forms_of_an_input_mean_the_same(task, item):
     assert task.parse(item) == (WOLFGANG, WHERE)
 
 
 def test_a_text_is_parted_at_its_last_separator_so_hyphens_stay(task):
     assert task.parse("A well-known fact - from 1990-1995 - Since when?") == (
-        "A well-known fact - from 1990-1995", "Since when?")
+        "A well-known fact - from 1990-1995",
+        "Since when?",
+    )
 
 
-@pytest.mark.parametrize("item, message", [
-    ("My name is Wolfgang-Where?", "has no ' - ' between context and question; accepted are"),
-    ({"text": WOLFGANG}, r"keys \['text'\]"),
-    ((WOLFGANG,), "cannot be read"),
-    ({"context": WOLFGANG, "question": " "}, "the question is ' '"),
-    (f" - {WHERE}", "the context is ''"),
-    ({"context": None, "question": WHERE}, "the context is None"),
-    (7, "cannot be read; accepted are the text 'context - question'"),
-], ids=str)
+@pytest.mark.parametrize(
+    "item, message",
+    [
+        ("My name is Wolfgang-Where?", "has no ' - ' between context and question; accepted are"),
+        ({"text": WOLFGANG}, r"keys \['text'\]"),
+        ((WOLFGANG,), "cannot be read"),
+        ({"context": WOLFGANG, "question": " "}, "the question is ' '"),
+        (f" - {WHERE}", "the context is ''"),
+        ({"context": None, "question": WHERE}, "the context is None"),
+        (7, "cannot be read; accepted are the text 'context - question'"),
+    ],
+    ids=str,
+)
 def test_an_input_that_cannot_be_read_is_refused_with_the_accepted_forms(task, item, message):
     with pytest.raises(DataError, match=message):
         task.parse(item)
@@ -182,7 +213,7 @@ def test_an_answer_has_text_score_and_characters_of_the_context_as_given(task, t
 def test_hyphens_and_case_of_the_context_stay_in_the_answer(task, tokenizer):
     context = "Zoë Müller-Lüdenscheidt - a well-known Actor - met Li"
     answer = task.predict(Pointing(tokenizer, "well", "actor"), [f"{context} - Who?"])[0]
-    assert context[answer["start"]:answer["end"]] == answer["text"] == "well-known Actor"
+    assert context[answer["start"] : answer["end"]] == answer["text"] == "well-known Actor"
 
 
 def test_items_of_any_number_go_through_one_batch_shape(task, tokenizer):
@@ -196,16 +227,17 @@ def test_items_of_any_number_go_through_one_batch_shape(task, tokenizer):
 
 
 def test_top_k_gives_a_list_of_answers_per_item_with_scores_that_fall(task, tokenizer):
-    answers, = task.predict(Pointing(tokenizer, "wolfgang", "berlin"), (WOLFGANG, WHERE), top_k=3)
+    (answers,) = task.predict(Pointing(tokenizer, "wolfgang", "berlin"), (WOLFGANG, WHERE), top_k=3)
     assert answers[0] == {"text": "Wolfgang and I live in Berlin", "score": 1.0, "start": 11, "end": 40}
     assert len(answers) == 3
     assert answers == sorted(answers, key=lambda answer: -answer["score"])
-    assert all(WOLFGANG[answer["start"]:answer["end"]] == answer["text"] for answer in answers)
+    assert all(WOLFGANG[answer["start"] : answer["end"]] == answer["text"] for answer in answers)
 
 
 def test_a_context_without_a_token_gets_an_empty_answer(task, tokenizer):
     assert task.predict(Pointing(tokenizer, "berlin"), [("\u200d", WHERE)]) == [
-        {"text": "", "score": 0.0, "start": 0, "end": 0}]
+        {"text": "", "score": 0.0, "start": 0, "end": 0}
+    ]
 
 
 def test_no_items_give_no_answers_and_odd_numbers_are_refused(task, tokenizer):

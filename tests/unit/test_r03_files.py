@@ -1,4 +1,5 @@
 """Configurations of MindFormers r0.3 load unchanged; what is outdated or without effect is said, nothing is guessed."""
+
 from pathlib import Path
 
 import pytest
@@ -31,12 +32,15 @@ def test_the_parallel_sections_of_a_large_job_arrive():
     run = load("gpt2").run
     assert (run.parallel_config.data_parallel, run.parallel_config.model_parallel) == (4, 8)
     assert run.parallel.parallel_mode == 1
-    assert run.runner_wrapper.options.scale_sense.loss_scale_value == 2.0 ** 32
+    assert run.runner_wrapper.options.scale_sense.loss_scale_value == 2.0**32
 
 
 def test_the_schedule_and_optimizer_of_question_answering_arrive():
     run = load("qa").run
     assert (run.lr_schedule.type, run.lr_schedule.options.learning_rate, run.lr_schedule.options.warmup_ratio) == (
-        "linear", 3e-5, 0.1)
+        "linear",
+        3e-5,
+        0.1,
+    )
     assert (run.optimizer.type, run.optimizer.options.weight_decay, run.optimizer.options.eps) == ("adamw", 0.01, 1e-8)
     assert run.runner_config.batch_size == 12

@@ -1,4 +1,5 @@
 """Weights on disk: whole, sharded, damaged, of other kinds; and into a model, all or nothing."""
+
 import json
 import struct
 
@@ -29,14 +30,18 @@ def test_a_saved_folder_reads_back_bit_for_bit(tmp_path, arrays):
 
 def test_weights_above_a_size_are_cut_into_shards_with_an_index(tmp_path, arrays):
     written = save_folder(tmp_path, arrays, shard_bytes=100)
-    assert [path.name for path in written] == [*(f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)),
-                                               "model.safetensors.index.json"]
+    assert [path.name for path in written] == [
+        *(f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)),
+        "model.safetensors.index.json",
+    ]
     assert all(np.array_equal(read_weights(tmp_path)[name], arrays[name]) for name in arrays)
 
 
 def test_a_slice_that_is_not_contiguous_is_stored_right(tmp_path):
     whole = np.arange(24, dtype=np.float32).reshape(4, 6)
-    save_safetensors(tmp_path / "x.safetensors", {"columns": whole[:, ::2], "turned": whole.T, "scalar": np.float32(3.0)})
+    save_safetensors(
+        tmp_path / "x.safetensors", {"columns": whole[:, ::2], "turned": whole.T, "scalar": np.float32(3.0)}
+    )
     files = read_weights(tmp_path / "x.safetensors")
     assert np.array_equal(files["columns"], whole[:, ::2])
     assert np.array_equal(files["turned"], whole.T)
@@ -90,6 +95,7 @@ def test_a_bin_file_that_holds_code_is_refused(tmp_path):
     class Harm:
         def __reduce__(self):
             return (print, ("harm",))
+
     torch.save({"x": Harm()}, tmp_path / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match="cannot be read as weights alone"):
         read_weights(tmp_path)
@@ -118,8 +124,14 @@ def test_a_mindspore_checkpoint_is_read(tmp_path):
 def test_all_mismatches_are_listed_and_nothing_changes(tmp_path):
     model = Small()
     before = weights_of(model)
-    save_folder(tmp_path, {"body.weight": np.zeros((4, 5), np.float32), "head.weight": np.zeros((2, 4), np.float32),
-                           "heat.bias": np.zeros(2, np.float32)})
+    save_folder(
+        tmp_path,
+        {
+            "body.weight": np.zeros((4, 5), np.float32),
+            "head.weight": np.zeros((2, 4), np.float32),
+            "heat.bias": np.zeros(2, np.float32),
+        },
+    )
     with pytest.raises(CheckpointError) as caught:
         load_weights(model, tmp_path)
     text = str(caught.value)

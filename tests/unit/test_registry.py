@@ -1,4 +1,5 @@
 """Names to components: lazy, suggesting, refusing collisions; options from signatures."""
+
 import pytest
 
 from mindformers.catalog import REGISTRY
@@ -41,6 +42,7 @@ def test_an_unknown_module_type_is_refused(registry):
 
 def test_a_component_is_imported_when_it_is_used(registry):
     import os
+
     assert registry.resolve("callback", "Monitor") is os.path.join
 
 
@@ -54,6 +56,7 @@ def test_options_of_a_user_class_come_from_its_signature():
     class Mine:
         def __init__(self, config, width: int, rate: float = 0.5, name=None):
             pass
+
     options = signature_options(Mine, "Mine", supplied=("config",))
     made = options(width=3)
     assert (made.width, made.rate, made.name) == (3, 0.5, None)
@@ -66,6 +69,7 @@ def test_the_facade_registers_finds_and_builds():
     class FacadeTool:
         def __init__(self, size=1):
             self.size = size
+
     assert MindFormerRegister.is_exist("tools", "FacadeTool")
     assert MindFormerRegister.get_cls("tools", "facade_alias") is FacadeTool
     built = MindFormerRegister.get_instance_from_cfg({"type": "FacadeTool", "size": 4}, "tools", {"size": 2})
@@ -78,7 +82,8 @@ def test_the_facade_registers_finds_and_builds():
 def test_a_users_folder_is_loaded_once_and_a_broken_file_is_named(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from mindformers import MindFormerRegister\n"
-        "@MindFormerRegister.register('tools')\nclass FromFolder:\n    pass\n")
+        "@MindFormerRegister.register('tools')\nclass FromFolder:\n    pass\n"
+    )
     assert len(register_folder(tmp_path)) == 1
     register_folder(tmp_path)
     assert "FromFolder" in REGISTRY.names("tools")

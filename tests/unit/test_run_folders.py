@@ -1,4 +1,5 @@
 """Folders of runs: every run its own, nothing earlier touched."""
+
 import os
 
 import pytest

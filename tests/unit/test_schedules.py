@@ -1,4 +1,5 @@
 """Learning-rate curves against hand-worked values and Hugging Face's schedulers."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -50,13 +51,16 @@ def test_a_warm_up_longer_than_training_only_rises():
     np.testing.assert_allclose(curve, np.arange(5) / 10, rtol=ROUNDING)
 
 
-@pytest.mark.parametrize("arguments, named", [
-    ({"total_steps": 0}, "0 steps"),
-    ({"total_steps": 5, "warmup_ratio": 1.5}, "warmup_ratio"),
-    ({"total_steps": 5, "warmup_steps": -1}, "warmup_steps"),
-    ({"total_steps": 5, "lr_end": 2.0}, "lr_end"),
-    ({"total_steps": 5, "warmup_lr_init": float("nan")}, "warmup_lr_init"),
-])
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        ({"total_steps": 0}, "0 steps"),
+        ({"total_steps": 5, "warmup_ratio": 1.5}, "warmup_ratio"),
+        ({"total_steps": 5, "warmup_steps": -1}, "warmup_steps"),
+        ({"total_steps": 5, "lr_end": 2.0}, "lr_end"),
+        ({"total_steps": 5, "warmup_lr_init": float("nan")}, "warmup_lr_init"),
+    ],
+)
 def test_a_value_out_of_range_is_named(arguments, named):
     with pytest.raises(UsageError, match=named):
         schedules.linear(1.0, **arguments)
@@ -68,17 +72,20 @@ def test_an_end_rate_that_a_constant_schedule_would_ignore_is_refused():
 
 
 @pytest.mark.parametrize("total, warmup", [(40, 0), (40, 7), (33, 1), (12, 11)])
-@pytest.mark.parametrize("name, extra, specific", [
-    ("constant", {}, None),
-    ("constant_with_warmup", {}, None),
-    ("linear", {}, None),
-    ("cosine", {}, None),
-    ("cosine", {"num_cycles": 1.5}, {"num_cycles": 1.5}),
-    ("cosine_with_restarts", {}, None),
-    ("cosine_with_restarts", {"num_cycles": 3}, {"num_cycles": 3}),
-    ("polynomial", {"lr_end": 1e-7}, None),
-    ("polynomial", {"lr_end": 1e-6, "power": 2.0}, {"lr_end": 1e-6, "power": 2.0}),
-])
+@pytest.mark.parametrize(
+    "name, extra, specific",
+    [
+        ("constant", {}, None),
+        ("constant_with_warmup", {}, None),
+        ("linear", {}, None),
+        ("cosine", {}, None),
+        ("cosine", {"num_cycles": 1.5}, {"num_cycles": 1.5}),
+        ("cosine_with_restarts", {}, None),
+        ("cosine_with_restarts", {"num_cycles": 3}, {"num_cycles": 3}),
+        ("polynomial", {"lr_end": 1e-7}, None),
+        ("polynomial", {"lr_end": 1e-6, "power": 2.0}, {"lr_end": 1e-6, "power": 2.0}),
+    ],
+)
 def test_every_step_equals_hugging_face(name, extra, specific, total, warmup):
     torch = pytest.importorskip("torch", reason="compares with torch: pip install torch")
     transformers = pytest.importorskip("transformers", reason="compares with transformers: pip install transformers")
@@ -91,5 +98,6 @@ def test_every_step_equals_hugging_face(name, extra, specific, total, warmup):
         scheduler.step()
     given = dict(extra) if name == "constant" else {**extra, "warmup_steps": warmup}
     # 1e-15: a cosine that ends at exactly zero in one formula and at rounding noise in the other.
-    np.testing.assert_allclose(schedules.SCHEDULES[name](3e-5, total_steps=total, **given), expected,
-                               rtol=ROUNDING, atol=1e-15)
+    np.testing.assert_allclose(
+        schedules.SCHEDULES[name](3e-5, total_steps=total, **given), expected, rtol=ROUNDING, atol=1e-15
+    )

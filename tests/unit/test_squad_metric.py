@@ -1,4 +1,5 @@
 """Exact match, F1 and the n-best spans, against hand-computed cases and a reference written from the rules."""
+
 from __future__ import annotations
 
 import math
@@ -25,8 +26,9 @@ def gold(identity, *texts):
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     file = tmp_path_factory.mktemp("vocab") / "vocab.txt"
-    file.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "q", "cafe", "-", *WORDS]),
-                    encoding="utf-8")
+    file.write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "q", "cafe", "-", *WORDS]), encoding="utf-8"
+    )
     return BertTokenizer(file)
 
 
@@ -44,34 +46,43 @@ def reference_spans(features, row, start_logits, end_logits, settings):
     """All valid spans of a window, best first, by trying every pair."""
     begin = features.context_begin[row]
     end = begin + features.context_length[row]
-    spans = [(start_logits[row, first] + end_logits[row, last], first, last)
-             for first in range(begin, end) if features.max_context[row, first]
-             for last in range(first, min(end, first + settings.max_answer_len))]
-    return sorted(spans, key=lambda span: -span[0])[:settings.n_best_size]
+    spans = [
+        (start_logits[row, first] + end_logits[row, last], first, last)
+        for first in range(begin, end)
+        if features.max_context[row, first]
+        for last in range(first, min(end, first + settings.max_answer_len))
+    ]
+    return sorted(spans, key=lambda span: -span[0])[: settings.n_best_size]
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("The  Eiffel\tTower!", "eiffel tower"),
-    ("an Apple, a Day", "apple day"),
-    ("theatre another", "theatre another"),
-    ("U.S.A.", "usa"),
-    ("well-known", "wellknown"),
-    ("“Zoë” — €5", "“zoë” — €5"),
-    ("The", ""),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("The  Eiffel\tTower!", "eiffel tower"),
+        ("an Apple, a Day", "apple day"),
+        ("theatre another", "theatre another"),
+        ("U.S.A.", "usa"),
+        ("well-known", "wellknown"),
+        ("“Zoë” — €5", "“zoë” — €5"),
+        ("The", ""),
+    ],
+)
 def test_answers_are_normalised_as_published(text, expected):
     assert normalized(text) == expected
 
 
-@pytest.mark.parametrize("prediction, answer, match, overlap", [
-    ("Berlin", "berlin.", 1.0, 1.0),
-    ("in Berlin", "Berlin", 0.0, 2 / 3),
-    ("the cat sat", "a cat sat down", 0.0, 0.8),
-    ("no no no", "no", 0.0, 0.5),
-    ("Rome", "Berlin", 0.0, 0.0),
-    ("", "Berlin", 0.0, 0.0),
-    ("the", "a", 1.0, 0.0),
-])
+@pytest.mark.parametrize(
+    "prediction, answer, match, overlap",
+    [
+        ("Berlin", "berlin.", 1.0, 1.0),
+        ("in Berlin", "Berlin", 0.0, 2 / 3),
+        ("the cat sat", "a cat sat down", 0.0, 0.8),
+        ("no no no", "no", 0.0, 0.5),
+        ("Rome", "Berlin", 0.0, 0.0),
+        ("", "Berlin", 0.0, 0.0),
+        ("the", "a", 1.0, 0.0),
+    ],
+)
 def test_exact_match_and_f1_of_hand_computed_cases(prediction, answer, match, overlap):
     assert exact_match(prediction, answer) == match
     assert f1(prediction, answer) == pytest.approx(overlap, abs=1e-12)
@@ -80,13 +91,21 @@ def test_exact_match_and_f1_of_hand_computed_cases(prediction, answer, match, ov
 def test_the_best_of_several_answers_counts_and_a_missing_prediction_gives_zero():
     examples = [gold("a", "Berlin", "the city of Berlin"), gold("b", "Rome"), gold("c", "x")]
     assert score({"a": "city of Berlin", "b": "in Rome"}, examples) == {
-        "exact_match": pytest.approx(100 / 3), "f1": pytest.approx(100 * (1 + 2 / 3) / 3), "scored": 2, "total": 3}
+        "exact_match": pytest.approx(100 / 3),
+        "f1": pytest.approx(100 * (1 + 2 / 3) / 3),
+        "scored": 2,
+        "total": 3,
+    }
 
 
 def test_gold_answers_of_the_squad_dev_split_score_full_marks(data_dir):
     examples = read_squad(data_dir / "squad", "dev").examples
     assert score({item.id: item.answers[0][0] for item in examples}, examples) == {
-        "exact_match": 100.0, "f1": 100.0, "scored": 1190, "total": 1190}
+        "exact_match": 100.0,
+        "f1": 100.0,
+        "scored": 1190,
+        "total": 1190,
+    }
 
 
 def test_nothing_to_score_is_an_error():
@@ -107,8 +126,10 @@ def test_the_best_spans_are_those_that_trying_every_pair_finds(tokenizer, longes
         valid = np.isfinite(found.scores[row])
         assert found.scores[row][valid] == pytest.approx([span[0] for span in expected])
         begins, ends = features.character_spans(
-            np.full(len(expected), row), np.array([span[1] for span in expected], int),
-            np.array([span[2] for span in expected], int))
+            np.full(len(expected), row),
+            np.array([span[1] for span in expected], int),
+            np.array([span[2] for span in expected], int),
+        )
         assert found.starts[row][valid].tolist() == begins.tolist()
         assert found.ends[row][valid].tolist() == ends.tolist()
 
@@ -150,8 +171,9 @@ def test_scores_are_the_softmax_over_the_list_of_different_texts(tokenizer):
     start, end = (np.zeros(features.input_ids.shape, np.float32) for _ in range(2))
     start[0, 3:6], end[0, 3:6] = [2.0, 1.0, 0.5], [0.3, 0.2, 0.1]
     settings = SpanSettings(n_best_size=20, max_answer_len=1)
-    answers = question_answers([context], features, window_candidates(features, np.array([0]), start, end, settings),
-                               settings)[0]
+    answers = question_answers(
+        [context], features, window_candidates(features, np.array([0]), start, end, settings), settings
+    )[0]
     weights = [math.exp(2.3), math.exp(1.2)]
     assert [(answer.text, answer.start) for answer in answers] == [("w1", 0), ("w2", 3)]
     assert [answer.score for answer in answers] == pytest.approx([item / sum(weights) for item in weights], rel=1e-6)
@@ -166,8 +188,11 @@ def test_windows_of_a_question_compete_whatever_batches_they_came_in(tokenizer):
     parts = [window_candidates(features, part, start[part], end[part], settings) for part in np.split(rows, [3, 4])]
     answers = question_answers(contexts, features, merged(parts), settings)
     for question in range(3):
-        spans = [span for row in np.nonzero(features.example_index == question)[0]
-                 for span in reference_spans(features, row, start, end, settings)]
+        spans = [
+            span
+            for row in np.nonzero(features.example_index == question)[0]
+            for span in reference_spans(features, row, start, end, settings)
+        ]
         weights = np.exp(sorted((float(span[0]) for span in spans), reverse=True)[:5])
         assert answers[question][0].score == pytest.approx(weights[0] / weights.sum(), rel=1e-5)
 

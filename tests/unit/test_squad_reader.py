@@ -1,4 +1,5 @@
 """Reading SQuAD v1.1: what is accepted, what is rejected and how it is said."""
+
 from __future__ import annotations
 
 import json
@@ -112,20 +113,26 @@ def test_positions_count_characters_not_bytes(tmp_path):
     assert read_squad(file, "train").rejected == []
 
 
-@pytest.mark.parametrize("content, message", [
-    ("", "the file is empty"),
-    ("{\"data\": [\n{\"title\"", r"train-v1.1.json:2: not JSON .* cut off"),
-    ("[]", "the top is a list, it must be an object"),
-    ({"rows": []}, "key 'data' is missing at the top, which holds 'rows'"),
-    ({"data": [{"title": "a"}]}, r"key 'paragraphs' is missing at data\[0\]"),
-    ({"data": [{"paragraphs": [{"qas": []}]}]}, r"key 'context' is missing at data\[0\].paragraphs\[0\]"),
-    ({"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "1"}]}]}]},
-     r"key 'question' is missing at data\[0\].paragraphs\[0\].qas\[0\]"),
-    (squad(row([{"text": "Berlin"}])), r"key 'answer_start' is missing at .*answers\[0\]"),
-    (squad(row([{"text": "Berlin", "answer_start": "34"}])), "answer_start is text, it must be a whole number"),
-    (squad(row([BERLIN], identity=7)), r"qas\[0\].id is a whole number, it must be text"),
-    ({"data": []}, "no usable question"),
-], ids=str)
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("", "the file is empty"),
+        ('{"data": [\n{"title"', r"train-v1.1.json:2: not JSON .* cut off"),
+        ("[]", "the top is a list, it must be an object"),
+        ({"rows": []}, "key 'data' is missing at the top, which holds 'rows'"),
+        ({"data": [{"title": "a"}]}, r"key 'paragraphs' is missing at data\[0\]"),
+        ({"data": [{"paragraphs": [{"qas": []}]}]}, r"key 'context' is missing at data\[0\].paragraphs\[0\]"),
+        (
+            {"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "1"}]}]}]},
+            r"key 'question' is missing at data\[0\].paragraphs\[0\].qas\[0\]",
+        ),
+        (squad(row([{"text": "Berlin"}])), r"key 'answer_start' is missing at .*answers\[0\]"),
+        (squad(row([{"text": "Berlin", "answer_start": "34"}])), "answer_start is text, it must be a whole number"),
+        (squad(row([BERLIN], identity=7)), r"qas\[0\].id is a whole number, it must be text"),
+        ({"data": []}, "no usable question"),
+    ],
+    ids=str,
+)
 def test_a_file_that_is_no_squad_file_is_refused_saying_where(tmp_path, content, message):
     with pytest.raises(DataError, match=message):
         read_squad(written(tmp_path, content), "train")

@@ -1,4 +1,5 @@
 """The training step against PyTorch's loop, and its behaviour on overflow."""
+
 from __future__ import annotations
 
 import math
@@ -39,8 +40,13 @@ class Regression(nn.Cell):
 
 def batches(steps=STEPS, size=5):
     generator = np.random.default_rng(1)
-    return [(generator.standard_normal((size, 1)).astype(np.float32) * 3,
-             generator.standard_normal((size, 4)).astype(np.float32)) for _ in range(steps)]
+    return [
+        (
+            generator.standard_normal((size, 1)).astype(np.float32) * 3,
+            generator.standard_normal((size, 4)).astype(np.float32),
+        )
+        for _ in range(steps)
+    ]
 
 
 def training_step(max_grad_norm=None, loss_scale=None, rate=None):
@@ -110,7 +116,7 @@ def test_a_step_that_overflows_changes_nothing(poison):
     before = state_of(step)
     targets = good[2][0].copy()
     targets[1] = poison
-    (_, overflow, _, norm), = run(step, [(targets, good[2][1])])
+    ((_, overflow, _, norm),) = run(step, [(targets, good[2][1])])
     assert overflow and not np.isfinite(norm)
     for name, value in state_of(step).items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
@@ -119,7 +125,7 @@ def test_a_step_that_overflows_changes_nothing(poison):
 
 
 def test_a_dynamic_scale_halves_on_overflow_and_doubles_after_its_window():
-    _, step = training_step(loss_scale=DynamicLossScale(2.0 ** 10, scale_factor=2, scale_window=3), rate=1e-3)
+    _, step = training_step(loss_scale=DynamicLossScale(2.0**10, scale_factor=2, scale_window=3), rate=1e-3)
     good, bad = batches(1)[0], (np.full((5, 1), np.inf, np.float32), batches(1)[0][1])
     results = run(step, [good, good, good, good, bad, bad, good, good, good, good])
     scales = [float(result[2]) for result in results]
@@ -133,9 +139,9 @@ def test_a_dynamic_scale_does_not_fall_below_one_nor_grow_to_infinity():
     for _ in range(3):
         scaler(Tensor(False))
     assert float(scaler.scale.asnumpy()) == 1.0
-    scaler = DynamicLossScale(2.0 ** 127, scale_window=1)
+    scaler = DynamicLossScale(2.0**127, scale_window=1)
     scaler(Tensor(True))
-    assert float(scaler.scale.asnumpy()) == 2.0 ** 127
+    assert float(scaler.scale.asnumpy()) == 2.0**127
 
 
 def test_columns_find_their_inputs_by_name():
@@ -153,12 +159,15 @@ def test_an_input_that_no_column_feeds_is_named():
         LossCell(Regression(), ["targets"])
 
 
-@pytest.mark.parametrize("broken, named", [
-    (lambda: training_step(max_grad_norm=0.0), "max_grad_norm"),
-    (lambda: FixedLossScale(0.0), "loss_scale_value"),
-    (lambda: DynamicLossScale(4.0, scale_factor=1.0), "scale_factor"),
-    (lambda: DynamicLossScale(4.0, scale_window=0), "scale_window"),
-])
+@pytest.mark.parametrize(
+    "broken, named",
+    [
+        (lambda: training_step(max_grad_norm=0.0), "max_grad_norm"),
+        (lambda: FixedLossScale(0.0), "loss_scale_value"),
+        (lambda: DynamicLossScale(4.0, scale_factor=1.0), "scale_factor"),
+        (lambda: DynamicLossScale(4.0, scale_window=0), "scale_window"),
+    ],
+)
 def test_a_setting_out_of_range_is_named(broken, named):
     with pytest.raises(UsageError, match=named):
         broken()

@@ -1,4 +1,5 @@
 """Families' weight maps: every name of Hugging Face consumed once, every parameter of ours produced once."""
+
 import numpy as np
 import pytest
 
@@ -6,8 +7,14 @@ from mindformers.arch.paths import parameter_table
 from mindformers.models.bert.config import BertConfig
 from mindformers.models.bert.weights import WEIGHTS
 
-SMALL = {"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 16,
-         "max_position_embeddings": 12}
+SMALL = {
+    "vocab_size": 50,
+    "hidden_size": 8,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "max_position_embeddings": 12,
+}
 CASES = [("pooler", "BertModel"), ("question_answering", "BertForQuestionAnswering")]
 
 
@@ -32,7 +39,8 @@ def test_every_name_is_consumed_once_and_every_parameter_produced_once(transform
     assert sorted(plan.sources) == sorted(table)
     assert sorted(plan.sources.values()) == sorted(theirs)
     assert {path: tuple(theirs[name].shape) for path, name in plan.sources.items()} == {
-        path: spec.shape for path, spec in table.items()}
+        path: spec.shape for path, spec in table.items()
+    }
 
 
 @pytest.mark.parametrize(("head", "class_name"), CASES)
@@ -72,6 +80,7 @@ def test_a_configuration_goes_to_hugging_face_and_back():
 
 def test_what_the_encoder_cannot_be_is_refused():
     from mindformers.errors import UsageError
+
     with pytest.raises(UsageError, match="position_embedding_type is 'relative_key'"):
         BertConfig.from_hf({"position_embedding_type": "relative_key"})
     with pytest.raises(UsageError, match="Did you mean 'gelu'"):
@@ -81,5 +90,6 @@ def test_what_the_encoder_cannot_be_is_refused():
 def test_bert_base_has_the_published_number_of_parameters():
     # Hugging Face: sum(p.numel() for p in BertForQuestionAnswering(BertConfig()).parameters())
     from mindformers.arch.paths import count
+
     assert count(parameter_table(BertConfig().arch("question_answering"))) == 108_893_186
     assert np.prod(parameter_table(BertConfig().arch("none"))["embed.tokens.weight"].shape) == 30522 * 768

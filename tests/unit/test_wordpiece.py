@@ -1,4 +1,5 @@
 """BertTokenizer: ids, offsets into the original text, padding and truncation, files."""
+
 from __future__ import annotations
 
 import json
@@ -44,8 +45,7 @@ def test_special_tokens_and_size_come_from_the_vocabulary(tiny):
 def test_offsets_lead_back_to_the_characters_of_the_original_text(tiny):
     text = "My  Wolfgang\u2003Café 😀 x-x"
     tokens = tiny.encode_batch([text])[0]
-    assert [text[begin:end] for begin, end in tokens.offsets] == [
-        "My", "Wolf", "gang", "Café", "😀", "x", "-", "x"]
+    assert [text[begin:end] for begin, end in tokens.offsets] == ["My", "Wolf", "gang", "Café", "😀", "x", "-", "x"]
     assert tokens.ids.tolist() == [5, 8, 9, 10, 1, 12, 11, 12]
     assert tokens.ids.dtype == tokens.offsets.dtype == np.int32
 
@@ -97,11 +97,14 @@ def test_decoding_joins_pieces_and_leaves_special_tokens_out(tiny):
     assert tiny.decode(tiny("My name is Wolfgang")["input_ids"]) == "my name is wolfgang"
 
 
-@pytest.mark.parametrize("content, message", [
-    ("my\nname\n", r"has no unk_token '\[UNK\]', sep_token"),
-    ("\n".join([*TINY, "my"]), r"vocab.txt:15: token 'my' stands already in line 6"),
-    ("", "vocabulary of 0 tokens"),
-])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("my\nname\n", r"has no unk_token '\[UNK\]', sep_token"),
+        ("\n".join([*TINY, "my"]), r"vocab.txt:15: token 'my' stands already in line 6"),
+        ("", "vocabulary of 0 tokens"),
+    ],
+)
 def test_an_unusable_vocabulary_is_refused_naming_the_place(tmp_path, content, message):
     file = tmp_path / "vocab.txt"
     file.write_text(content, encoding="utf-8")
@@ -156,8 +159,14 @@ def test_padding_and_truncation_stored_in_a_file_are_switched_off(tiny, tmp_path
     file = tmp_path / "tokenizer.json"
     content = json.loads(file.read_text(encoding="utf-8"))
     content["truncation"] = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
-    content["padding"] = {"strategy": {"Fixed": 6}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
-                          "pad_type_id": 0, "pad_token": "[PAD]"}
+    content["padding"] = {
+        "strategy": {"Fixed": 6},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 0,
+        "pad_type_id": 0,
+        "pad_token": "[PAD]",
+    }
     file.write_text(json.dumps(content), encoding="utf-8")
     assert BertTokenizer.from_pretrained(tmp_path)("my name is x")["input_ids"].tolist() == [2, 5, 6, 7, 12, 3]
 
@@ -187,8 +196,9 @@ def oracle(data_dir):
 
 def test_ids_and_offsets_equal_hugging_face_on_the_squad_dev_contexts(uncased, dev_contexts, oracle):
     expected = oracle(dev_contexts, add_special_tokens=False, return_offsets_mapping=True)
-    for tokens, ids, offsets in zip(uncased.encode_batch(dev_contexts), expected["input_ids"],
-                                    expected["offset_mapping"]):
+    for tokens, ids, offsets in zip(
+        uncased.encode_batch(dev_contexts), expected["input_ids"], expected["offset_mapping"]
+    ):
         assert tokens.ids.tolist() == ids
         assert [tuple(pair) for pair in tokens.offsets.tolist()] == offsets
 

@@ -1,4 +1,5 @@
 """BERT (Devlin et al. 2019, arXiv:1810.04805). Importing the package loads nothing; names load when they are used."""
+
 from __future__ import annotations
 
 import importlib

@@ -1,4 +1,5 @@
 """BERT (Devlin et al. 2019, arXiv:1810.04805): field names as Hugging Face has them."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
@@ -16,14 +17,20 @@ class BertConfig:
     """Sizes and choices of a BERT encoder."""
 
     OLD_NAMES: ClassVar[Dict[str, str]] = {
-        "embedding_size": "hidden_size", "num_layers": "num_hidden_layers", "num_heads": "num_attention_heads",
-        "dropout_prob": "hidden_dropout_prob", "layernorm_epsilon": "layer_norm_eps",
+        "embedding_size": "hidden_size",
+        "num_layers": "num_hidden_layers",
+        "num_heads": "num_attention_heads",
+        "dropout_prob": "hidden_dropout_prob",
+        "layernorm_epsilon": "layer_norm_eps",
     }
     RIVALS: ClassVar[Dict[str, str]] = {"expand_ratio": "intermediate_size"}
     UNUSED: ClassVar[Dict[str, str]] = {
-        "batch_size": "the model takes any batch", "use_one_hot_embeddings": "tables are looked up",
-        "post_layernorm_residual": "BERT normalises after each sub-layer", "use_relative_positions": "BERT's are absolute",
-        "use_past": "an encoder has no cache", "use_moe": "the blocks are dense",
+        "batch_size": "the model takes any batch",
+        "use_one_hot_embeddings": "tables are looked up",
+        "post_layernorm_residual": "BERT normalises after each sub-layer",
+        "use_relative_positions": "BERT's are absolute",
+        "use_past": "an encoder has no cache",
+        "use_moe": "the blocks are dense",
     }
     model_type: ClassVar[str] = "bert"
 
@@ -67,17 +74,31 @@ class BertConfig:
         """Return the stack that this configuration describes, with a head on it."""
         width = self.intermediate_size if self.expand_ratio is None else self.expand_ratio * self.hidden_size
         return EncoderArch(
-            vocab_size=self.vocab_size, hidden_size=self.hidden_size, num_layers=self.num_hidden_layers,
-            num_heads=self.num_attention_heads, intermediate_size=width, max_positions=self.max_position_embeddings,
-            type_vocab_size=self.type_vocab_size, activation=ACTIVATIONS[self.hidden_act], norm_eps=self.layer_norm_eps,
-            hidden_dropout=self.hidden_dropout_prob, attention_dropout=self.attention_probs_dropout_prob,
-            init_std=self.initializer_range, pad_token_id=self.pad_token_id, head=head, num_labels=self.num_labels)
+            vocab_size=self.vocab_size,
+            hidden_size=self.hidden_size,
+            num_layers=self.num_hidden_layers,
+            num_heads=self.num_attention_heads,
+            intermediate_size=width,
+            max_positions=self.max_position_embeddings,
+            type_vocab_size=self.type_vocab_size,
+            activation=ACTIVATIONS[self.hidden_act],
+            norm_eps=self.layer_norm_eps,
+            hidden_dropout=self.hidden_dropout_prob,
+            attention_dropout=self.attention_probs_dropout_prob,
+            init_std=self.initializer_range,
+            pad_token_id=self.pad_token_id,
+            head=head,
+            num_labels=self.num_labels,
+        )
 
     @classmethod
     def from_hf(cls, values: Dict[str, Any]) -> BertConfig:
         """Return the configuration in a Hugging Face config.json. Raises UsageError for what this encoder cannot be."""
-        refused: Tuple[Tuple[str, Any], ...] = (("position_embedding_type", "absolute"), ("is_decoder", False),
-                                                ("add_cross_attention", False))
+        refused: Tuple[Tuple[str, Any], ...] = (
+            ("position_embedding_type", "absolute"),
+            ("is_decoder", False),
+            ("add_cross_attention", False),
+        )
         for key, accepted in refused:
             if values.get(key, accepted) != accepted:
                 raise UsageError(f"config.json: {key} is {values[key]!r}; this encoder carries {accepted!r} alone")

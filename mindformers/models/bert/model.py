@@ -1,4 +1,5 @@
 """BERT's classes: the shared encoder with BERT's config, names and a head."""
+
 from __future__ import annotations
 
 from mindformers.models.bert.config import BertConfig

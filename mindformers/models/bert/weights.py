@@ -1,4 +1,5 @@
 """BERT's names in Hugging Face's checkpoints."""
+
 from __future__ import annotations
 
 from mindformers.weights.mapping import Ignore, Rename, WeightMap

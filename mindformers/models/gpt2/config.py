@@ -1,4 +1,5 @@
 """GPT-2 (Radford et al. 2019): field names as Hugging Face has them."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -10,15 +11,24 @@ class GPT2Config:
     """Sizes and choices of a GPT-2 decoder."""
 
     OLD_NAMES: ClassVar[Dict[str, str]] = {
-        "embedding_size": "n_embd", "num_layers": "n_layer", "num_heads": "n_head", "hidden_act": "activation_function",
-        "hidden_dropout_prob": "resid_pdrop", "attention_probs_dropout_prob": "attn_pdrop", "dropout_prob": "embd_pdrop",
-        "eos_token": "eos_token_id", "bos_token": "bos_token_id", "max_position_embeddings": "n_positions",
+        "embedding_size": "n_embd",
+        "num_layers": "n_layer",
+        "num_heads": "n_head",
+        "hidden_act": "activation_function",
+        "hidden_dropout_prob": "resid_pdrop",
+        "attention_probs_dropout_prob": "attn_pdrop",
+        "dropout_prob": "embd_pdrop",
+        "eos_token": "eos_token_id",
+        "bos_token": "bos_token_id",
+        "max_position_embeddings": "n_positions",
         "layernorm_epsilon": "layer_norm_epsilon",
     }
     RIVALS: ClassVar[Dict[str, str]] = {"expand_ratio": "n_inner"}
     UNUSED: ClassVar[Dict[str, str]] = {
-        "batch_size": "the model takes any batch", "use_past": "generation decides about its cache",
-        "post_layernorm_residual": "GPT-2 normalises before each sub-layer", "use_moe": "the blocks are dense",
+        "batch_size": "the model takes any batch",
+        "use_past": "generation decides about its cache",
+        "post_layernorm_residual": "GPT-2 normalises before each sub-layer",
+        "use_moe": "the blocks are dense",
     }
 
     model_type: ClassVar[str] = "gpt2"

@@ -1,4 +1,5 @@
 """T5 (Raffel et al. 2020, arXiv:1910.10683): field names as Hugging Face has them."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -10,13 +11,18 @@ class T5Config:
     """Sizes and choices of a T5 encoder-decoder."""
 
     OLD_NAMES: ClassVar[Dict[str, str]] = {
-        "num_hidden_layers": "num_layers", "hidden_act": "feed_forward_proj", "hidden_dropout_prob": "dropout_rate",
+        "num_hidden_layers": "num_layers",
+        "hidden_act": "feed_forward_proj",
+        "hidden_dropout_prob": "dropout_rate",
         "length_penalty_weight": "length_penalty",
     }
     UNUSED: ClassVar[Dict[str, str]] = {
-        "batch_size": "the model takes any batch", "has_relative_bias": "T5 always has one",
-        "is_encoder_decoder": "T5 always is one", "initializer_range": "T5 scales its start by initializer_factor",
-        "scale_output": "tied tables scale their output", "max_position_embeddings": "relative positions have no table",
+        "batch_size": "the model takes any batch",
+        "has_relative_bias": "T5 always has one",
+        "is_encoder_decoder": "T5 always is one",
+        "initializer_range": "T5 scales its start by initializer_factor",
+        "scale_output": "tied tables scale their output",
+        "max_position_embeddings": "relative positions have no table",
     }
 
     model_type: ClassVar[str] = "t5"
