@@ -119,7 +119,7 @@ def _list(arguments: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _corpus(arguments: argparse.Namespace, _: Sequence[str]) -> int:
-    from mindformers.data.qa_corpus import write_corpus
+    from mindformers.data.corpus import write_corpus
 
     print(write_corpus(Path(arguments.folder), seed=arguments.seed, overwrite=arguments.overwrite))
     return 0

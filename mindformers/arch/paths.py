@@ -3,6 +3,7 @@
 One table serves initialization, weight maps, optimizer groups and plans, so that none of them needs a built model.
 Each component is one small function that yields rows below a prefix; a stack is a concatenation of components.
 """
+
 from __future__ import annotations
 
 import math

@@ -2,6 +2,7 @@
 
 Shape suffixes: B batch, S sequence, D hidden.
 """
+
 from __future__ import annotations
 
 from typing import Optional
@@ -26,13 +27,14 @@ class EncoderModel(nn.Cell):
 
     `seed` decides the first weights and the dropout masks; by default the one of mindspore.set_seed, or 0.
     With `fill=False` parameters stay zero, for a caller that loads all of them.
-    In training the counter of the dropout masks is a further parameter, `dropout.state`, that no optimizer touches.
+    The counter of the dropout masks is a further parameter, `dropout.state`, that no optimizer touches.
 
     Raises UsageError for sizes that do not fit together.
     """
 
-    def __init__(self, arch: EncoderArch, compute_dtype: str = "float32", seed: Optional[int] = None,
-                 fill: bool = True):
+    def __init__(
+        self, arch: EncoderArch, compute_dtype: str = "float32", seed: Optional[int] = None, fill: bool = True
+    ):
         super().__init__()
         problem = positive_fields(arch)
         if problem:
@@ -48,15 +50,24 @@ class EncoderModel(nn.Cell):
         elif arch.head == "question_answering":
             self.head = SpanHead(arch.hidden_size)
         self.drops = arch.hidden_dropout > 0 or arch.attention_dropout > 0
-        if self.drops:
-            self.dropout = DropoutNoise(arch.hidden_size, arch.num_heads, arch.num_layers, arch.hidden_dropout,
-                                        arch.attention_dropout, self.seed)
+        # Also without dropout, so that a checkpoint fits the model whatever the rates of the next run are.
+        self.dropout = DropoutNoise(
+            arch.hidden_size, arch.num_heads, arch.num_layers, arch.hidden_dropout, arch.attention_dropout, self.seed
+        )
         if fill:
             initialize(self, arch, self.seed)
         self.set_train(False)
 
-    def construct(self, input_ids, attention_mask=None, token_type_ids=None, position_ids=None, labels=None,
-                  start_positions=None, end_positions=None):
+    def construct(
+        self,
+        input_ids,
+        attention_mask=None,
+        token_type_ids=None,
+        position_ids=None,
+        labels=None,
+        start_positions=None,
+        end_positions=None,
+    ):
         """Encode a batch; all inputs are int32 or int64, [B, S] but for the positions of an answer, [B].
 
         attention_mask is 1 for tokens and 0 for padding. Returns float32, by head:
@@ -65,8 +76,10 @@ class EncoderModel(nn.Cell):
         the scalar loss (heads.span_loss).
         """
         if labels is not None:
-            raise ValueError("labels were given to a model whose head does not use them; "
-                             "a question answering model takes start_positions and end_positions")
+            raise ValueError(
+                "labels were given to a model whose head does not use them; "
+                "a question answering model takes start_positions and end_positions"
+            )
         hidden_BSD = self.encode(input_ids, attention_mask, token_type_ids, position_ids)
         if self.head_kind == "question_answering":
             return self.answer(hidden_BSD, start_positions, end_positions)

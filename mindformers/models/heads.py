@@ -2,6 +2,7 @@
 
 Shape suffixes: B batch, S sequence, D hidden.
 """
+
 from __future__ import annotations
 
 from mindspore import dtype as mstype

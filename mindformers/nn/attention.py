@@ -2,12 +2,13 @@
 
 Shape suffixes: B batch, T query, S key, D hidden, N heads, H head size.
 """
+
 from __future__ import annotations
 
 import math
 
-from mindspore import nn, ops
 from mindspore import dtype as mstype
+from mindspore import nn, ops
 
 from mindformers.nn.dropout import mask_at
 from mindformers.nn.linear import Linear
@@ -50,10 +51,12 @@ class Attend(nn.Cell):
         one_BNS1 = ops.ones(v_BNSH.shape[:3] + (1,), v_BNSH.dtype)
         centred_BNTS = self.scores(self.join((grad_BNTH, -row_sum_BNT1)), self.join((v_BNSH, one_BNS1)))
         grad_scores_BNTS = probs_BNTS * centred_BNTS
-        return (self.mix(grad_scores_BNTS, k_BNSH) * self.scale,
-                self.mix_transposed(grad_scores_BNTS, q_BNTH) * self.scale,
-                self.mix_transposed(probs_BNTS, grad_BNTH),
-                ops.zeros_like(bias_B1S1))
+        return (
+            self.mix(grad_scores_BNTS, k_BNSH) * self.scale,
+            self.mix_transposed(grad_scores_BNTS, q_BNTH) * self.scale,
+            self.mix_transposed(probs_BNTS, grad_BNTH),
+            ops.zeros_like(bias_B1S1),
+        )
 
 
 class AttendWithDropout(Attend):
@@ -86,10 +89,13 @@ class AttendWithDropout(Attend):
         row_sum_BNTS = ops.broadcast_to(row_sum_BNT1, probs_BNTS.shape)
         grad_BNTH = grad_BNTH * self.kept_scale
         grad_scores_BNTS = kept_BNTS * self.scores(grad_BNTH, v_BNSH) - probs_BNTS * row_sum_BNTS
-        return (self.mix(grad_scores_BNTS, k_BNSH) * self.scale,
-                self.mix_transposed(grad_scores_BNTS, q_BNTH) * self.scale,
-                self.mix_transposed(kept_BNTS, grad_BNTH),
-                ops.zeros_like(bias_B1S1), ops.zeros_like(table))
+        return (
+            self.mix(grad_scores_BNTS, k_BNSH) * self.scale,
+            self.mix_transposed(grad_scores_BNTS, q_BNTH) * self.scale,
+            self.mix_transposed(kept_BNTS, grad_BNTH),
+            ops.zeros_like(bias_B1S1),
+            ops.zeros_like(table),
+        )
 
 
 class Attention(nn.Cell):

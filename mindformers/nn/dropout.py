@@ -9,6 +9,7 @@ rate (multiplicative hashing: Dietzfelbinger et al. 1997, J. Algorithms 25(1)).
 
 Shapes: B batch, S sequence, N heads, D hidden.
 """
+
 from __future__ import annotations
 
 from mindspore import Parameter, Tensor, nn, ops
@@ -55,8 +56,9 @@ class DropoutNoise(nn.Cell):
     Ranks that read different data should get different seeds: `set_seed(seed + rank)`.
     """
 
-    def __init__(self, hidden_size: int, num_heads: int, num_layers: int, hidden_rate: float, attention_rate: float,
-                 seed: int):
+    def __init__(
+        self, hidden_size: int, num_heads: int, num_layers: int, hidden_rate: float, attention_rate: float, seed: int
+    ):
         super().__init__()
         self.hidden_size, self.num_heads = hidden_size, num_heads
         self.hidden_rate, self.attention_rate = hidden_rate, attention_rate
@@ -105,7 +107,7 @@ def mask_at(table, site, shape, dtype):
     rows = 1
     for size in shape[:-1]:
         rows = rows * size
-    return table[first:first + rows].reshape(shape).astype(dtype)
+    return table[first : first + rows].reshape(shape).astype(dtype)
 
 
 class Dropout(nn.Cell):

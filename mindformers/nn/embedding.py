@@ -2,6 +2,7 @@
 
 Shape suffixes: B batch, S sequence, V table rows, D hidden.
 """
+
 from __future__ import annotations
 
 from typing import Optional
@@ -50,8 +51,10 @@ class EmbeddingSum(nn.Cell):
         """Integer ids [B, S] -> [B, S, D]. Types default to 0, positions to 0..S-1 (a slice: cheaper than a gather)."""
         seq = input_ids_BS.shape[1]
         if seq > self.max_positions:
-            raise ValueError(f"the sequence has {seq} tokens and the model {self.max_positions} positions: "
-                             f"shorten the sequences or use a model with more positions")
+            raise ValueError(
+                f"the sequence has {seq} tokens and the model {self.max_positions} positions: "
+                f"shorten the sequences or use a model with more positions"
+            )
         summed_BSD = self.tokens(input_ids_BS)
         if token_type_ids_BS is None:
             summed_BSD = summed_BSD + self.types.weight[0]

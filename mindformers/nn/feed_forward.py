@@ -2,6 +2,7 @@
 
 Shape suffixes: B batch, S sequence, D hidden, F MLP.
 """
+
 from __future__ import annotations
 
 from mindspore import nn

@@ -5,6 +5,7 @@ CPU (MindSpore 2.10) the comment says what was measured. Sums that need it (norm
 
 Shape suffixes: B batch, S sequence, V table rows, D features, C classes; a leading `...` is any batch.
 """
+
 from __future__ import annotations
 
 import math

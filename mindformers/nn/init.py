@@ -9,6 +9,7 @@
 
 These are Hugging Face's values for the family (Devlin et al. 2019 truncate at two standard deviations).
 """
+
 from __future__ import annotations
 
 import zlib

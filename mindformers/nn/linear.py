@@ -1,4 +1,5 @@
 """A dense layer."""
+
 from __future__ import annotations
 
 from mindspore import Parameter, nn, ops
@@ -27,9 +28,11 @@ class AffineProduct(nn.Cell):
     def bprop(self, x, weight, bias, out, grad):
         """Gradients of x, weight and bias."""
         ones = ops.ones((1, x.shape[0]), grad.dtype)
-        return (self.matmul_plain(grad, weight.astype(x.dtype)),
-                self.matmul_transposed(grad, x).astype(weight.dtype),
-                self.matmul_plain(ones, grad).reshape(-1).astype(bias.dtype))
+        return (
+            self.matmul_plain(grad, weight.astype(x.dtype)),
+            self.matmul_transposed(grad, x).astype(weight.dtype),
+            self.matmul_plain(ones, grad).reshape(-1).astype(bias.dtype),
+        )
 
 
 class Linear(nn.Cell):

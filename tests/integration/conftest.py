@@ -32,7 +32,7 @@ def run_script(*arguments, cwd=None, check=True):
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory) -> Path:
     """The embedded corpus, small."""
-    from mindformers.data.qa_corpus import write_corpus
+    from mindformers.data.corpus import write_corpus
 
     folder = tmp_path_factory.mktemp("corpus")
     write_corpus(folder, seed=1, train_questions=120, dev_questions=40)
