@@ -2,6 +2,7 @@
 
 A family's config turns itself into one of these; cells, parameter paths, plans and weight maps all read it.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,8 +12,15 @@ Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
 """`gelu` is the exact erf form; `gelu_tanh` its tanh approximation (`gelu_new`, `fast_gelu`)."""
 
 ACTIVATIONS: Dict[str, Activation] = {
-    "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh",
-    "fast_gelu": "gelu_tanh", "quick_gelu": "quick_gelu", "relu": "relu", "silu": "silu", "swish": "silu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "fast_gelu": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
 }
 """Names that configurations use -> the function."""
 
@@ -43,7 +51,7 @@ class EncoderArch:
     attention_dropout: float = 0.1
     """Share of attention probabilities dropped, in training."""
     init_std: float = 0.02
-    """Standard deviation of the truncated normal that weights and tables start from."""
+    """Standard deviation of the normal that weights and tables start from."""
     pad_token_id: int = 0
     head: Head = "none"
     num_labels: int = 2
@@ -62,6 +70,8 @@ def positive_fields(arch: EncoderArch) -> Optional[str]:
             return f"{name} is {getattr(arch, name)}; it must be at least 1"
     if arch.hidden_size % arch.num_heads:
         divisors = [n for n in range(1, arch.hidden_size + 1) if arch.hidden_size % n == 0 and n <= 128]
-        return (f"hidden_size {arch.hidden_size} is not a multiple of num_heads {arch.num_heads}; "
-                f"num_heads may be {', '.join(map(str, divisors))}")
+        return (
+            f"hidden_size {arch.hidden_size} is not a multiple of num_heads {arch.num_heads}; "
+            f"num_heads may be {', '.join(map(str, divisors))}"
+        )
     return None

@@ -171,6 +171,8 @@ def tell(rng: random.Random, wording: Wording, lexicon: Lexicon) -> Story:
         )
         sentences.insert(rng.choice((0, len(sentences))), filler.replace("{name}", _other(rng, lexicon, name)))
     context = " ".join(sentences)
+    if rng.random() < 0.25:  # people leave the last stop out
+        context = context.rstrip(".")
     return Story(context, tuple(_questions(rng, wording, context, name, pronoun, speaks, facts)))
 
 

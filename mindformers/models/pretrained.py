@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Dict, Type, TypeVar, Union
+from typing import Any, ClassVar, Dict, Tuple, Type, TypeVar, Union
 
 import mindspore as ms
 
@@ -24,6 +24,8 @@ class Pretrained:
     config_class: ClassVar[Any]
     weight_map: ClassVar[WeightMap]
     head_name: ClassVar[str]
+    run_state: ClassVar[Tuple[str, ...]] = ("dropout.state",)
+    """Parameters that belong to a training run and not to the weights."""
     is_base: ClassVar[bool] = False
     """Whether files of this class carry the names of the family's base model, without its prefix."""
 
@@ -64,13 +66,13 @@ class Pretrained:
             (target / CONFIG).write_text(json.dumps(self._hf_config(), indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
-        parameters = {item.name: item for item in self.trainable_params()}
+        parameters = {item.name: item for item in self.get_parameters() if item.name not in self.run_state}
         names = self.weight_map.export(parameters, base=self.is_base)
         save_folder(target, {name: parameters[path].asnumpy() for name, path in names.items()}, max_shard_bytes)
 
     def _hf_config(self) -> Dict[str, Any]:
         kinds = {ms.float32: "float32", ms.float16: "float16", ms.bfloat16: "bfloat16"}
-        dtype = next(iter(self.trainable_params())).dtype
+        dtype = next(iter(self.get_parameters())).dtype
         return {"architectures": [type(self).__name__], **self.config.to_hf(), "torch_dtype": kinds[dtype]}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 
@@ -39,6 +40,9 @@ def start(config: RunConfig) -> ParallelContext:
     target = _device(section.device_target)
     ms.set_device(target, section.device_id) if target == "Ascend" else ms.set_device(target)
     ms.set_context(mode=ms.PYNATIVE_MODE if section.mode else ms.GRAPH_MODE)
+    with contextlib.suppress(SystemError):
+        # MindSpore 2.10 looks for NumPy 1 at the first operation with a Python number, which fails once under NumPy 2.
+        ms.Tensor(1.0) * 1.0
     ms.set_recursion_limit(section.max_call_depth)
     if section.save_graphs:
         ms.set_context(save_graphs=True, save_graphs_path=section.save_graphs_path)

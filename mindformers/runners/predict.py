@@ -11,6 +11,9 @@ from mindformers.log import banner, logger
 from mindformers.runners.session import Session, forward_of
 
 RESULTS = "results.txt"
+SUFFIXES = (".txt", ".json", ".jsonl")
+LONGEST_PATH = 1024
+"""Characters; anything longer is a text."""
 
 
 class PredictRunner(Session):
@@ -36,11 +39,11 @@ def inputs(data: Any) -> List[Any]:
     Raises UsageError when there is none.
     """
     if isinstance(data, str):
-        path = Path(data)
-        if len(data) < 4096 and "\n" not in data and path.suffix in (".txt", ".json", ".jsonl"):
-            if not path.is_file():
-                raise UsageError(f"predict_data: no such file: {data}")
-            return _from_file(path)
+        one_word = len(data) < LONGEST_PATH and not any(letter.isspace() for letter in data)
+        if len(data) < LONGEST_PATH and "\n" not in data and Path(data).is_file():
+            return _from_file(Path(data))
+        if one_word and Path(data).suffix in SUFFIXES:
+            raise UsageError(f"predict_data: no such file: {data}")
         data = [data]
     elif data is not None and not isinstance(data, list):
         data = [data]
@@ -50,11 +53,12 @@ def inputs(data: Any) -> List[Any]:
 
 
 def _from_file(path: Path) -> List[Any]:
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".json":
-        parsed = json.loads(text)
-        return parsed if isinstance(parsed, list) else [parsed]
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise UsageError(f"predict_data: {path} holds no input")
-    return [json.loads(line) for line in lines] if path.suffix == ".jsonl" else lines
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            parsed = json.loads(text)
+            return parsed if isinstance(parsed, list) else [parsed]
+        lines = [line for line in text.splitlines() if line.strip()]
+        return [json.loads(line) for line in lines] if path.suffix == ".jsonl" else lines
+    except (OSError, ValueError) as error:
+        raise UsageError(f"predict_data: {path} cannot be read: {error}") from None

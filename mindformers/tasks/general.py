@@ -70,9 +70,15 @@ class GeneralTask:
                 raise DataError(
                     f"input {item!r} cannot be read; give an object with one row for each input of the model"
                 )
-            outputs = forward({name: np.asarray(value)[None] for name, value in item.items()})
+            outputs = forward({name: _row(value)[None] for name, value in item.items()})
             results.append([output[0].tolist() for output in (outputs if isinstance(outputs, tuple) else (outputs,))])
         return results
+
+
+def _row(value: Any) -> np.ndarray:
+    """Return one row in the 32-bit type that models take; plain numbers are 64-bit in NumPy."""
+    array = np.asarray(value)
+    return array.astype({"f": np.float32, "i": np.int32}.get(array.dtype.kind, array.dtype))
 
 
 def columns_of(source: Any) -> Dict[str, np.ndarray]:

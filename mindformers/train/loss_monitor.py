@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 from typing import List, Optional
 
+from mindspore import Parameter
 from mindspore.train.callback import Callback, RunContext
 
 from mindformers.errors import MindFormersError, UsageError
@@ -165,7 +166,16 @@ class LossMonitor(Callback):
     def _learning_rate(self, optimizer, overflow: bool) -> float:
         """Return the rate of the step that just ended; a skipped one did not move the optimizer's count."""
         updates = int(optimizer.global_step.asnumpy().item())
-        return optimizer.learning_rate_at(updates if overflow else updates - 1)
+        step = updates if overflow else updates - 1
+        rate_at = getattr(optimizer, "learning_rate_at", None)
+        if rate_at is not None:
+            return rate_at(step)
+        # A user's own optimizer: MindSpore keeps one rate, or an array by step, or a cell that tells it.
+        rate = optimizer.learning_rate
+        if not isinstance(rate, Parameter):
+            return math.nan
+        values = rate.asnumpy().ravel()
+        return float(values[min(step, len(values) - 1)])
 
     def _line(self, loss: float, rate: float, overflow: bool, scale: float) -> str:
         progress = self.progress

@@ -1,7 +1,6 @@
 """The state of every random generator that can be read: Python's, NumPy's and MindSpore's.
 
-MindSpore's operators with an engine of their own (dropout on CPU) keep their state out of reach; it restarts with the
-process.
+Dropout is not among them: its masks follow from a counter that is a parameter of the model (`nn.dropout`).
 """
 
 from __future__ import annotations

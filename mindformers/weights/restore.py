@@ -46,7 +46,8 @@ def load_weights(
     """
     files = read_weights(Path(source))
     parameters = {item.name: item for item in model.get_parameters()}
-    wanted = [name for name, item in parameters.items() if item.requires_grad or name in files]
+    run_state = getattr(model, "run_state", ())
+    wanted = [name for name in parameters if name not in run_state or name in files]
     own = sum(name in parameters for name in files)
     if own or weight_map is None:
         known = set(files) & set(wanted)

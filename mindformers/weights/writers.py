@@ -55,5 +55,7 @@ def save_folder(folder: Path, arrays: Mapping[str, np.ndarray], shard_bytes: int
         "metadata": {"total_size": sum(array.nbytes for array in arrays.values())},
         "weight_map": {key: name for name, shard in zip(names, shards) for key in shard},
     }
-    (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    temporary = folder / f".{INDEX}.{os.getpid()}.tmp"
+    temporary.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, folder / INDEX)
     return [folder / name for name in (*names, INDEX)]
