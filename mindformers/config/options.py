@@ -168,6 +168,8 @@ class SQuADMetric:
     """Spans kept for each question."""
     max_answer_len: int = 30
     """Tokens of the longest answer."""
+    whole_words: bool = False
+    """Whether an answer may only consist of whole words; the published procedure takes any tokens."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +237,6 @@ class WordPiece:
 
     UNUSED: ClassVar[Dict[str, str]] = {
         "is_tokenize_char": "Chinese is cut into characters in any case",
-        "do_basic_tokenize": "basic tokenization is part of WordPiece here",
     }
 
     vocab_file: Optional[str] = None
@@ -243,6 +244,8 @@ class WordPiece:
     checkpoint_name_or_path: Optional[str] = None
     """Name or folder whose tokenizer files are used."""
     do_lower_case: bool = True
+    do_basic_tokenize: bool = True
+    """Whether punctuation is split off and case dropped as `do_lower_case` says; else white space alone parts words."""
     cls_token: str = "[CLS]"
     sep_token: str = "[SEP]"
     pad_token: str = "[PAD]"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from typing import Iterable, List, NamedTuple, Sequence, Set, Tuple
+from typing import Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class SpanSettings:
     """Spans that are kept for a window and for a question."""
     max_answer_len: int = 30
     """Longest answer, in tokens."""
+    continues: Optional[np.ndarray] = None
+    """Bool by token id: whether it continues a word. Given, an answer holds whole words only; else any tokens."""
 
     def __post_init__(self):
         if self.n_best_size < 1 or self.max_answer_len < 1:
@@ -63,8 +65,9 @@ def window_candidates(
 ) -> Candidates:
     """Return the n best valid spans of windows, given logits [B, S], exactly (no span is overlooked).
 
-    Valid are spans inside the context, start <= end, at most `max_answer_len` tokens, whose first token has its most
-    context in this window; so a span counts once, where the model sees most around it. Raises DataError for logits
+    Valid are spans inside the context, start <= end, at most `max_answer_len` tokens (of whole words, when the settings
+    say so), whose first token has its most context in this window; so a span counts once, where the model sees most
+    around it. Raises DataError for logits
     that are not numbers.
     """
     start_logits, end_logits = (np.asarray(item, dtype=np.float32) for item in (start_logits, end_logits))
@@ -78,8 +81,13 @@ def window_candidates(
     position = np.arange(width)
     begin = features.context_begin[rows][:, None]
     in_context = (position >= begin) & (position < begin + features.context_length[rows][:, None])
-    start = np.where(features.max_context[rows], start_logits, -np.inf)
-    end = np.where(in_context, end_logits, -np.inf)
+    starts_may, ends_may = features.max_context[rows], in_context
+    if settings.continues is not None:
+        inside = settings.continues[features.input_ids[rows]]
+        starts_may = starts_may & ~inside
+        ends_may = ends_may & ~np.concatenate([inside[:, 1:], np.zeros((count, 1), bool)], axis=1)
+    start = np.where(starts_may, start_logits, -np.inf)
+    end = np.where(ends_may, end_logits, -np.inf)
     longest = min(settings.max_answer_len, width)
     padded = np.concatenate([end, np.full((count, longest - 1), -np.inf, np.float32)], axis=1)
     reachable = np.lib.stride_tricks.sliding_window_view(padded, longest, axis=1)  # [B, S, L], a view

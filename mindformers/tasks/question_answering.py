@@ -65,11 +65,12 @@ class QuestionAnsweringTask:
         doc_stride: int = 128,
         n_best_size: int = 20,
         max_answer_len: int = 30,
+        whole_words: bool = False,
         cache_dir: Union[str, Path, None] = None,
     ):
         self.tokenizer = tokenizer
         self.windows = WindowSettings(max_seq_len, max_question_len, doc_stride)
-        self.spans = SpanSettings(n_best_size, max_answer_len)
+        self.spans = SpanSettings(n_best_size, max_answer_len, tokenizer.continuations() if whole_words else None)
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
 
     @classmethod
@@ -94,6 +95,7 @@ class QuestionAnsweringTask:
             windows.doc_stride,
             spans.n_best_size,
             spans.max_answer_len,
+            spans.whole_words,
             windows.cache_dir or default_cache(),
         )
 

@@ -21,6 +21,10 @@ PADDINGS = (False, True, "longest", "max_length")
 TRUNCATIONS = (False, True, "longest_first", "only_first", "only_second")
 
 
+CONTINUES = "##"
+"""Begins the pieces that continue a word."""
+
+
 @dataclass(frozen=True)
 class TokenizedText:
     """The tokens of one text, without special tokens."""
@@ -123,6 +127,13 @@ class BertTokenizer:
     def special_ids(self) -> Dict[str, int]:
         """Special token names (`cls_token` ...) and their ids."""
         return {name: self._backend.token_to_id(token) for name, token in self._special.as_dict().items()}
+
+    def continuations(self) -> np.ndarray:
+        """Return by token id, bool [vocab_size], whether the piece continues a word."""
+        inside = np.zeros(self.vocab_size, bool)
+        for piece, index in self._backend.get_vocab(with_added_tokens=True).items():
+            inside[index] = piece.startswith(CONTINUES)
+        return inside
 
     def digest(self) -> str:
         """Return a SHA-256 of everything that decides ids and offsets (key of feature caches)."""

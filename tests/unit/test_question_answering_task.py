@@ -252,3 +252,21 @@ def test_no_items_give_no_answers_and_odd_numbers_are_refused(task, tokenizer):
 def test_missing_data_is_named(task, tmp_path):
     with pytest.raises(DataError, match=r"train-v1.1.json: no such file; the folder holds nothing"):
         task.train_features(tmp_path)
+
+
+def test_answers_hold_whole_words_when_the_settings_say_so(tokenizer):
+    items = [("Wolfgangs playgrounds", "What?")]
+    pieces = tokenizer.tokenize(items[0][0])
+    assert any(piece.startswith("##") for piece in pieces)  # else this test shows nothing
+
+    def forward(batch):
+        logits = np.zeros(batch["input_ids"].shape, np.float32)
+        begin = list(batch["input_ids"][0]).index(tokenizer.special_ids["sep_token"]) + 1
+        inside = next(index for index, piece in enumerate(pieces) if piece.startswith("##"))
+        logits[0, begin + inside] = 9.0
+        return logits, logits
+
+    (loose,) = QuestionAnsweringTask(tokenizer, 32, 8).predict(forward, items)
+    (whole,) = QuestionAnsweringTask(tokenizer, 32, 8, whole_words=True).predict(forward, items)
+    assert loose["text"] not in items[0][0].split()
+    assert all(word in items[0][0].split() for word in whole["text"].split())
