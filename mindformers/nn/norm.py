@@ -5,11 +5,26 @@ Shape suffixes: B batch, S sequence, D hidden.
 
 from __future__ import annotations
 
+import mindspore as ms
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import initializer
 
 from mindformers.nn import functional
 from mindformers.nn.dropout import Dropout
+
+
+class ComposedNorm(nn.Cell):
+    """ops.LayerNorm from plain operators: (normalised x, ), to be called with x [..., D], weight and bias [D]."""
+
+    def __init__(self, eps: float):
+        super().__init__()
+        self.eps = eps
+
+    def construct(self, x, weight, bias):
+        """Centre, divide by the standard deviation, scale and shift."""
+        centred = x - x.mean(-1, keep_dims=True)
+        variance = (centred * centred).mean(-1, keep_dims=True)
+        return (centred * ops.rsqrt(variance + self.eps) * weight + bias,)
 
 
 class LayerNorm(nn.Cell):
@@ -19,7 +34,9 @@ class LayerNorm(nn.Cell):
         super().__init__()
         self.weight = Parameter(initializer("ones", (size,)), name="weight")
         self.bias = Parameter(initializer("zeros", (size,)), name="bias")
-        self.norm = ops.LayerNorm(begin_norm_axis=-1, begin_params_axis=-1, epsilon=eps)
+        # In PyNative mode the gradient of MindSpore 2.10's own operator fails ("index 7 is out of range").
+        fused = ms.get_context("mode") == ms.GRAPH_MODE
+        self.norm = ops.LayerNorm(-1, -1, eps) if fused else ComposedNorm(eps)
 
     def construct(self, x):
         """x [..., D] -> the same shape and dtype."""

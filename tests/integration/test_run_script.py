@@ -161,3 +161,40 @@ def test_a_users_own_callback_is_loaded_and_called(tiny_flags, tmp_path):
         "train",
     ]
     assert "SHOUT hello" in run_script(*flags).stdout
+
+
+def test_a_run_can_be_debugged_in_pynative_mode(tiny_flags, tmp_path):
+    result = run_script(
+        *tiny_flags,
+        "--run_mode",
+        "train",
+        "--mode",
+        "1",
+        "--epochs",
+        "1",
+        "--num_samples",
+        "32",
+        "--output_dir",
+        tmp_path,
+    )
+    assert "Traceback" not in result.stderr
+    assert len(losses(tmp_path)) == 2
+
+
+def test_a_profile_of_chosen_steps_is_written(tiny_flags, tmp_path):
+    run_script(
+        *tiny_flags,
+        "--run_mode",
+        "train",
+        "--profile",
+        "--options",
+        "profile_start_step=2",
+        "profile_stop_step=3",
+        "--epochs",
+        "1",
+        "--num_samples",
+        "64",
+        "--output_dir",
+        tmp_path,
+    )
+    assert list((tmp_path / "rank_0" / "profile").rglob("trace_view.json"))
