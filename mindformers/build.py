@@ -65,6 +65,8 @@ def run_folder(checked: Checked, context: ParallelContext) -> folders.RunFolder:
         mode = config.run_mode
         number = context.agree(folders.allocate(root, mode, config.overwrite) if context.rank == 0 else 0)
     folder = folders.enter(root, mode, number, context.rank)
+    if context.rank == 0:
+        folders.describe(folder, config.trainer.model_name)
     start_files(folder.logs)
     logger.info("run folder: %s", folder.path)
     for line in checked.merged.outdated:
@@ -78,10 +80,16 @@ def run_folder(checked: Checked, context: ParallelContext) -> folders.RunFolder:
     return folder
 
 
+def _newest(config: RunConfig) -> Path:
+    """Return the newest valid checkpoint of this model in the output folder."""
+    rank = parallel.rank_from_environment()
+    return folders.newest_checkpoint(folders.output_root(config.output_dir), rank, config.trainer.model_name)
+
+
 def _resumed(config: RunConfig) -> Optional[Path]:
     """Return the training checkpoint that a train run continues, None for a fresh start."""
     if config.resume:
-        return folders.newest_checkpoint(folders.output_root(config.output_dir), parallel.rank_from_environment())
+        return _newest(config)
     return find_weights(config.load_checkpoint) if config.load_checkpoint else None
 
 
@@ -95,25 +103,21 @@ def weights_source(config: RunConfig) -> Optional[Path]:
     if config.load_checkpoint:
         return find_weights(config.load_checkpoint)
     root = folders.output_root(config.output_dir)
-    if config.resume or config.run_mode in ("eval", "predict") and folders.earlier_runs(root):
-        return folders.newest_checkpoint(root, parallel.rank_from_environment())
-    named = (
-        getattr(config.model.model_config.options, "checkpoint_name_or_path", None)
-        if config.model.model_config
-        else None
-    )
+    trained = config.run_mode in ("eval", "predict") and folders.training_runs(root, config.trainer.model_name)
+    if config.resume or trained:
+        return _newest(config)
+    sizes = config.model.model_config.options if config.model.model_config else None
+    named = getattr(sizes, "checkpoint_name_or_path", None)
     if named:
         return find_weights(named)
+    or_train = (
+        "" if config.run_mode == "finetune" else "; or train first, then the newest checkpoint of output_dir is taken"
+    )
     raise CheckpointError(
         config.run_mode,
         ["no weights are named"],
         f"{config.run_mode} starts from weights: give --load_checkpoint a folder or file, or set "
-        "model.model_config.checkpoint_name_or_path"
-        + (
-            "; or train first, then the newest checkpoint of output_dir is taken."
-            if config.run_mode != "finetune"
-            else "."
-        ),
+        f"model.model_config.checkpoint_name_or_path{or_train}.",
     )
 
 

@@ -119,7 +119,9 @@ class Trainer:
     def get_last_checkpoint(self) -> Optional[str]:
         """Return the newest valid checkpoint of the output folder, None when there is none."""
         try:
-            return str(folders.newest_checkpoint(folders.output_root(self._checked("train").run.output_dir)))
+            run_config = self._checked("train").run
+            root = folders.output_root(run_config.output_dir)
+            return str(folders.newest_checkpoint(root, model_name=run_config.trainer.model_name))
         except CheckpointError:
             return None
 

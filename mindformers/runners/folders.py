@@ -6,6 +6,7 @@ configuration; ``output_dir/rank_0`` and ``output_dir/log`` lead to the newest t
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from mindformers.log import logger
 from mindformers.train.checkpoint import newest_valid
 
 RUNS = "runs"
+ABOUT = "run.json"
 TRAINING = ("train", "finetune")
 _NAME = re.compile(r"^(\d{4,})-(\w+)$")
 
@@ -101,10 +103,27 @@ def _unwritable(root: Path, error: OSError) -> OutputError:
     )
 
 
-def newest_checkpoint(root: Path, rank: int = 0) -> Path:
-    """Return the newest valid checkpoint of any run below `root`; says which damaged ones were skipped."""
+def describe(folder: RunFolder, model_name: Optional[str]) -> None:
+    """Write what a later run asks this one for. Raises OutputError."""
+    try:
+        (folder.path / ABOUT).write_text(json.dumps({"model_name": model_name}) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(folder.path, error) from None
+
+
+def training_runs(root: Path, model_name: Optional[str] = None) -> List[Path]:
+    """Return the folders of training runs of a model below `root`, oldest first; one that tells no model is any's."""
+    runs = [run for run in earlier_runs(root) if run.name.endswith(TRAINING)]
+    return [run for run in runs if _model_of(run) in (None, model_name)]
+
+
+def newest_checkpoint(root: Path, rank: int = 0, model_name: Optional[str] = None) -> Path:
+    """Return the newest valid checkpoint of the runs of a model below `root`; says which damaged ones were skipped.
+
+    Raises CheckpointError when there is none.
+    """
     skipped: List[Tuple[Path, str]] = []
-    for run in reversed(earlier_runs(root)):
+    for run in reversed(training_runs(root, model_name)):
         for holder in (RunFolder(run, rank).checkpoints, RunFolder(run, 0).checkpoints):
             found, damaged = newest_valid(holder) if holder.is_dir() else (None, [])
             skipped += damaged
@@ -112,7 +131,8 @@ def newest_checkpoint(root: Path, rank: int = 0) -> Path:
                 for path, why in skipped:
                     logger.warning("skipped the damaged checkpoint %s: %s", path, why)
                 return found
-    mismatches = [f"{path}: {why}" for path, why in skipped] or ["no training checkpoint"]
+    of_model = f" of model '{model_name}'" if model_name else ""
+    mismatches = [f"{path}: {why}" for path, why in skipped] or [f"no training checkpoint{of_model}"]
     raise CheckpointError(str(root), mismatches, "Train first, or name the weights with --load_checkpoint.")
 
 
@@ -124,6 +144,14 @@ def _lead_to(link: Path, target: Path) -> None:
         return
     target.mkdir(parents=True, exist_ok=True)
     link.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
+
+
+def _model_of(run: Path) -> Optional[str]:
+    """Return the model name of a run, None when it is not told."""
+    try:
+        return json.loads((run / ABOUT).read_text(encoding="utf-8")).get("model_name")
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def run_of(checkpoint: Path) -> Optional[Path]:

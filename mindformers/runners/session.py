@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any, Dict, Optional
 
@@ -18,7 +17,7 @@ from mindformers.log import logger
 from mindformers.parallel.context import ParallelContext
 from mindformers.runners.folders import RunFolder
 from mindformers.train.checkpoint import TrainState
-from mindformers.train.step import column_positions
+from mindformers.train.step import EvalCell
 
 
 @dataclass(frozen=True)
@@ -161,25 +160,6 @@ class Session:
             logger.info("scored %d of %d", counts["scored"], counts["total"])
         logger.info("%s = %s", self.task.metric_name, result)
         return {**scores, **counts} if isinstance(scores, dict) else {self.task.metric_name: scores}
-
-
-class EvalCell(nn.Cell):
-    """The model as evaluation sees it: columns by name in, (row, *outputs) out."""
-
-    def __init__(self, model: nn.Cell, columns: tuple):
-        super().__init__(auto_prefix=False)
-        self.model = model
-        self.positions = column_positions(list(inspect.signature(model.construct).parameters), columns)
-
-    def construct(self, *columns):
-        """Return the last column, the row numbers, and the model's outputs for the others."""
-        arguments = ()
-        for position in self.positions:
-            arguments += (None if position < 0 else columns[position],)
-        outputs = self.model(*arguments)
-        if isinstance(outputs, tuple):
-            return (columns[-1], *outputs)
-        return columns[-1], outputs
 
 
 def batch_size(config: RunConfig, section: DatasetSection) -> int:

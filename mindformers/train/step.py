@@ -47,11 +47,10 @@ def column_positions(parameters: Sequence[str], columns: Sequence[str]) -> tuple
     return tuple(columns.index(name) if name in columns else -1 for name in parameters[: last + 1])
 
 
-class LossCell(nn.Cell):
+class ByColumn(nn.Cell):
     """Hands the columns of a dataset, in their order, to the inputs of `model.construct` that have these names.
 
-    Inputs without a column keep their default when they come last and are None otherwise. The result is the loss, or
-    the first element when the model returns several.
+    Inputs without a column keep their default when they come last and are None otherwise.
 
     Raises:
         UsageError: for a column that the model does not take, or an input without default that no column feeds.
@@ -70,15 +69,31 @@ class LossCell(nn.Cell):
         if unfed:
             raise UsageError(f"no column feeds the model's input {', '.join(unfed)}; columns are {', '.join(columns)}")
 
-    def construct(self, *columns):
-        """Return the loss of one batch."""
+    def outputs(self, columns):
+        """Return what the model returns, always as a tuple."""
         arguments = ()
         for position in self.positions:
             arguments += (None if position < 0 else columns[position],)
         outputs = self.model(*arguments)
         if isinstance(outputs, tuple):
-            return outputs[0]
-        return outputs
+            return outputs
+        return (outputs,)
+
+
+class LossCell(ByColumn):
+    """A model whose first output for a batch is its loss."""
+
+    def construct(self, *columns):
+        """Return the loss of one batch."""
+        return self.outputs(columns)[0]
+
+
+class EvalCell(ByColumn):
+    """A model in evaluation: its columns and, last, the row numbers in; (row numbers, *outputs) out."""
+
+    def construct(self, *columns):
+        """Return the last column, the row numbers, and the model's outputs for the others."""
+        return (columns[-1], *self.outputs(columns))
 
 
 class TrainStep(nn.Cell):

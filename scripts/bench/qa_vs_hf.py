@@ -39,7 +39,7 @@ class Setting:
     max_grad_norm: float = 1.0
 
 
-SETTINGS = {"short": Setting(800, 400, 256, 12, 1), "full": Setting(None, None, 384, 12, 2)}
+SETTINGS = {"short": Setting(1500, 400, 192, 8, 1, 3e-4), "full": Setting(None, None, 384, 12, 2)}
 
 
 def main() -> None:

@@ -53,3 +53,13 @@ def test_the_default_output_folder_can_be_moved_by_the_environment(tmp_path, mon
     monkeypatch.setitem(os.environ, "LOCAL_DEFAULT_PATH", str(tmp_path))
     assert folders.output_root("./output") == tmp_path
     assert str(folders.output_root("./elsewhere")) == "elsewhere"
+
+
+def test_runs_of_another_model_are_passed_over(tmp_path):
+    for name in ("small", "large", None):
+        run = folders.enter(tmp_path, "train", folders.allocate(tmp_path, "train"))
+        folders.describe(run, name)
+    folders.allocate(tmp_path, "eval")
+    assert [run.name for run in folders.training_runs(tmp_path, "small")] == ["0001-train", "0003-train"]
+    with pytest.raises(CheckpointError, match="no training checkpoint of model 'large'"):
+        folders.newest_checkpoint(tmp_path, model_name="large")
