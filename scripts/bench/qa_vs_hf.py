@@ -4,13 +4,14 @@
     python scripts/bench/qa_vs_hf.py --weights MINILM_DIR --data SQUAD_DIR --setting full --seeds 42 43 44
 
 Both sides start from one folder (encoder and freshly drawn head), see the same windows in the same order, and use the
-same optimizer, schedule, clipping and epochs; dropout masks differ. Each side runs in a process of its own, one after
-the other for every seed. Needs: pip install 'mindformers[oracle]'.
+same optimizer, schedule, clipping and epochs; dropout masks differ (--dropout 0 leaves nothing to chance). Each side
+runs in a process of its own, one after the other for every seed. Needs: pip install 'mindformers[oracle]'.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import subprocess
@@ -37,6 +38,8 @@ class Setting:
     warmup_ratio: float = 0.1
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
+    dropout: float | None = None
+    """In place of the weights' own."""
 
 
 SETTINGS = {"short": Setting(1500, 400, 192, 8, 1, 3e-4), "full": Setting(None, None, 384, 12, 2)}
@@ -48,13 +51,15 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="folder with train-v1.1.json and dev-v1.1.json")
     parser.add_argument("--setting", choices=SETTINGS, default="short")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
+    parser.add_argument("--dropout", type=float, help="in place of the weights' own; 0 lets both curves coincide")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
         seed, work = arguments.seeds[0], Path(arguments.work)
         train = {"mindformers": train_here, "hugging_face": train_there}[arguments.side]
-        result = train(SETTINGS[arguments.setting], Path(arguments.weights), Path(arguments.data), seed, work)
+        setting = dataclasses.replace(SETTINGS[arguments.setting], dropout=arguments.dropout)
+        result = train(setting, Path(arguments.weights), Path(arguments.data), seed, work)
         (work / f"{arguments.side}.json").write_text(json.dumps(result))
         return
     results = {side: [] for side in SIDES}
@@ -77,6 +82,8 @@ def main() -> None:
                     "--work",
                     work,
                 ]
+                if arguments.dropout is not None:
+                    command += ["--dropout", str(arguments.dropout)]
                 subprocess.run(command, check=True)
                 results[side].append(json.loads((Path(work) / f"{side}.json").read_text()))
                 report_one(side, seed, results[side][-1])
@@ -109,6 +116,8 @@ def train_here(setting: Setting, weights: Path, data: Path, seed: int, work: Pat
     _, _, _, start = prepared(setting, weights, data, seed, work)
     ms.set_seed(seed)
     hf = json.loads((weights / "config.json").read_text())
+    if setting.dropout is not None:
+        hf = {**hf, "hidden_dropout_prob": setting.dropout, "attention_probs_dropout_prob": setting.dropout}
     model = BertForQuestionAnswering(BertConfig.from_hf(hf))
     load_weights(model, weights, weight_map=model.weight_map, new_parameters=("head.*",))
     model.save_pretrained(start)
