@@ -192,7 +192,7 @@ def register_folder(folder: Union[str, Path]) -> List[str]:
             except MindFormersError:
                 del sys.modules[name]
                 raise
-            except Exception as error:
+            except Exception as error:  # a user's file may fail in any way; it is named with its error
                 del sys.modules[name]
                 raise UsageError(
                     f"--register_path {folder}: {file.name} cannot be imported: {type(error).__name__}: {error}"

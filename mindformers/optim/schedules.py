@@ -7,7 +7,7 @@ has rate zero, as with Hugging Face's schedulers, which these curves equal when 
 from __future__ import annotations
 
 import math
-from typing import Callable, Dict, Optional
+from typing import Callable, Optional
 
 import numpy as np
 
@@ -113,13 +113,6 @@ def cosine_with_restarts(
         return 0.5 * (1 + np.cos(math.pi * ((num_cycles * done) % 1.0)))
 
     return _curve(learning_rate, total_steps, warmup, warmup_lr_init, falls, lr_end)
-
-
-SCHEDULES: Dict[str, Callable[..., np.ndarray]] = {
-    function.__name__: function
-    for function in (constant, constant_with_warmup, linear, polynomial, cosine, cosine_with_restarts)
-}
-"""Every curve by the name that `lr_schedule.type` gives it."""
 
 
 def warmup_length(total_steps: int, warmup_steps: int = 0, warmup_ratio: float = 0.0) -> int:

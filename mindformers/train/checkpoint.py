@@ -20,11 +20,11 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn
-from safetensors import SafetensorError, safe_open
 
 from mindformers.errors import CheckpointError
 from mindformers.train import checkpoint_files as files
 from mindformers.train.checkpoint_files import is_checkpoint, list_checkpoints, newest_valid, verify
+from mindformers.weights.readers import read_weights
 from mindformers.weights.writers import save_safetensors
 
 __all__ = [
@@ -133,7 +133,7 @@ def load_training_state(
     wanted = {OPTIMIZER: _training_parameters(optimizer, loss_scale)}
     if model is not None:
         wanted[MODEL] = model.parameters_dict()
-    loaded = {name: _read_arrays(path / name) for name in wanted}
+    loaded = {name: dict(read_weights(path / name)) for name in wanted}
     mismatches = [
         f"{name}: {problem}" for name, parameters in wanted.items() for problem in _mismatches(parameters, loaded[name])
     ]
@@ -173,11 +173,3 @@ def _mismatches(parameters: Dict[str, Parameter], arrays: Dict[str, np.ndarray])
 
 def _arrays(parameters: Dict[str, Parameter]) -> Dict[str, np.ndarray]:
     return {name: parameter.asnumpy() for name, parameter in parameters.items()}
-
-
-def _read_arrays(path: Path) -> Dict[str, np.ndarray]:
-    try:
-        with safe_open(str(path), framework="np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(str(path), [f"unreadable: {error}"]) from error

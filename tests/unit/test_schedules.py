@@ -99,5 +99,5 @@ def test_every_step_equals_hugging_face(name, extra, specific, total, warmup):
     given = dict(extra) if name == "constant" else {**extra, "warmup_steps": warmup}
     # 1e-15: a cosine that ends at exactly zero in one formula and at rounding noise in the other.
     np.testing.assert_allclose(
-        schedules.SCHEDULES[name](3e-5, total_steps=total, **given), expected, rtol=ROUNDING, atol=1e-15
+        getattr(schedules, name)(3e-5, total_steps=total, **given), expected, rtol=ROUNDING, atol=1e-15
     )
