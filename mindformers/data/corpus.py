@@ -2,7 +2,7 @@
 
 A model that starts from random weights learns it within minutes, but not by heart: sentences, questions, names, cities
 and jobs of the dev split never occur in train, so an answer has to be found by its context. Names of train are composed
-of syllables; those of dev are real ones.
+of syllables, words of English among them refused; those of dev are real ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Tuple, Union
 
 from mindformers.data import corpus_words as words
 from mindformers.data.corpus_words import Lines, Wording
@@ -31,6 +31,7 @@ FREQUENT = 30
 """Occurrences that make a word a piece of its own."""
 
 _FORM = re.compile(r"<(\w+)\|(\w+)>")
+_SLOT = re.compile(r"\{\w+\}")
 
 
 @dataclass(frozen=True)
@@ -229,12 +230,24 @@ def dev_lexicon() -> Lexicon:
     return Lexicon(people, words.DEV_CITIES, words.DEV_JOBS)
 
 
-def composed_lexicon(rng: random.Random) -> Lexicon:
-    """Return names, cities and jobs for train, made of syllables and parts; none of them occurs in dev."""
+def words_in_use() -> FrozenSet[str]:
+    """Return, in lower case, every word that a sentence, question, item, job or name of either split is made of."""
+    entries = [*words.ITEMS, *words.TRAIN_JOBS, *words.JOB_FIELDS, *words.JOB_ROLES, *words.TOWN_BEGINNINGS]
+    for wording in (words.TRAIN, words.DEV):
+        for part in vars(wording).values():
+            for group in part.values() if isinstance(part, dict) else (part,):
+                entries.extend(group)
     dev = dev_lexicon()
-    taken = {
-        part.lower() for entry in (*(name for name, _ in dev.people), *dev.cities, *dev.jobs) for part in entry.split()
-    }
+    entries += [*(name for name, _ in dev.people), *dev.cities, *dev.jobs]
+    return frozenset(re.findall(r"\w+", _SLOT.sub(" ", " ".join(entries)).lower()))
+
+
+def composed_lexicon(rng: random.Random) -> Lexicon:
+    """Return names, cities and jobs for train, made of syllables and parts.
+
+    What is composed occurs neither in dev nor among the words of the sentences, and is no common word of English.
+    """
+    taken = {*words_in_use(), *words.COMMON_WORDS}
 
     def syllable() -> str:
         return rng.choice(words.ONSETS) + rng.choice(words.VOWELS) + rng.choice(words.CODAS)

@@ -1,12 +1,13 @@
 """The embedded corpus: real SQuAD files, repeatable, and what dev asks about never occurs in train."""
 
 import json
+import random
 import re
 
 import pytest
 
 from mindformers.data import corpus_words as words
-from mindformers.data.corpus import texts_of, write_corpus
+from mindformers.data.corpus import composed_lexicon, texts_of, write_corpus
 from mindformers.data.squad import read_squad
 from mindformers.errors import OutputError, UsageError
 
@@ -52,6 +53,38 @@ def test_no_name_city_or_job_of_dev_occurs_in_train(written):
     assert not seen & names
     text = " ".join(texts_of(split(folder, "train")))
     assert not [job for job in words.DEV_JOBS if re.search(rf"\b{job}\b", text)]
+
+
+def composed(seed):
+    """What the syllables of one seed make, in lower case; given parts (New, West, a real job) are left out."""
+    lexicon = composed_lexicon(random.Random(seed))
+    given = {*words.TRAIN_JOBS, *(f"{field} {role}" for field in words.JOB_FIELDS for role in words.JOB_ROLES)}
+    cities = {part for city in lexicon.cities for part in city.split()[-1:]}
+    return {name.lower() for name in ({name for name, _ in lexicon.people} | cities | (set(lexicon.jobs) - given))}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_no_composed_name_is_a_word_of_english_or_of_the_wordings(seed):
+    said = [*words.ITEMS, *words.TRAIN_JOBS, *words.JOB_FIELDS, *words.JOB_ROLES, *words.TOWN_BEGINNINGS]
+    for wording in (words.TRAIN, words.DEV):
+        for kinds in (wording.phrases, wording.questions, wording.who):
+            said += [text for group in kinds.values() for text in group]
+        said += [*wording.frames, *wording.introductions, *wording.name_questions, *wording.fillers]
+    in_use = {word.lower() for text in said for word in words_of(re.sub(r"{\w+}", "", text))}
+    assert {"from", "lives", "work", "tell", "coins", "teacher", "radio", "old"} <= in_use
+    assert not composed(seed) & in_use
+    assert not composed(seed) & set(words.COMMON_WORDS)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_no_composed_name_is_a_name_city_or_job_of_dev(seed):
+    dev = (*words.DEV_WOMEN, *words.DEV_MEN, *words.DEV_CITIES, *words.DEV_JOBS)
+    assert not composed(seed) & {part.lower() for entry in dev for part in entry.split()}
+
+
+def test_the_common_words_are_typed_once_and_in_order():
+    assert list(words.COMMON_WORDS) == sorted(set(words.COMMON_WORDS))
+    assert all(re.fullmatch("[a-z]{3,}", word) for word in words.COMMON_WORDS)
 
 
 def test_no_sentence_or_question_template_of_dev_is_one_of_train():
