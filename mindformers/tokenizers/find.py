@@ -7,11 +7,15 @@ from typing import Any, Optional
 
 from mindformers.catalog import REGISTRY
 from mindformers.config.component import Component
+from mindformers.config.tokenizer_options import PretrainedTokenizer
 from mindformers.errors import DataError
 from mindformers.log import logger
 from mindformers.registry import MindFormerModuleType as Type
+from mindformers.tokenizers.files import TOKENIZER_FILE, VOCABULARY_FILES
 
-FILES = ("tokenizer.json", "vocab.txt")
+FIRST_FILES = tuple(names[0] for names in VOCABULARY_FILES)
+OF_THE_TASK = ("src_max_length", "tgt_max_length", "prefix", "stage", "extra")
+"""Options that stand in the tokenizer's section and are read by the translation task."""
 
 
 def find_tokenizer(section: Optional[Component], weights: Optional[Path]) -> Any:
@@ -26,12 +30,15 @@ def find_tokenizer(section: Optional[Component], weights: Optional[Path]) -> Any
     options = section.arguments()
     named = options.pop("checkpoint_name_or_path", None)
     vocab_file = options.pop("vocab_file", None)
+    if isinstance(section.options, PretrainedTokenizer):
+        options = {name: item for name, item in options.items() if item is not None and name not in OF_THE_TASK}
     if beside is not None:
+        held = next((beside / name for name in FIRST_FILES if (beside / name).is_file()), None)
         if (
             vocab_file
             and Path(vocab_file).is_file()
-            and (beside / "vocab.txt").is_file()
-            and Path(vocab_file).read_bytes() != (beside / "vocab.txt").read_bytes()
+            and held is not None
+            and Path(vocab_file).read_bytes() != held.read_bytes()
         ):
             logger.warning(
                 "the tokenizer beside the weights (%s) is used; vocab_file %s differs from it", beside, vocab_file
@@ -43,9 +50,10 @@ def find_tokenizer(section: Optional[Component], weights: Optional[Path]) -> Any
         return cls(vocab_file, **options)
     if named and _holder(Path(named)) is not None:
         return cls.from_pretrained(named)
+    accepted = ", ".join([TOKENIZER_FILE, *FIRST_FILES])
     raise DataError(
-        f"no tokenizer files: neither {' nor '.join(FILES)} beside the weights ({weights or 'none given'}), and "
-        "the configuration names no vocab_file; set train_dataset.tokenizer.vocab_file to a vocab.txt"
+        f"no tokenizer files: none of {accepted} beside the weights ({weights or 'none given'}), and "
+        "the configuration names no vocab_file; set train_dataset.tokenizer.vocab_file to a vocabulary"
     )
 
 
@@ -53,4 +61,4 @@ def _holder(weights: Optional[Path]) -> Optional[Path]:
     if weights is None:
         return None
     folder = weights if weights.is_dir() else weights.parent
-    return folder if any((folder / name).is_file() for name in FILES) else None
+    return folder if any((folder / name).is_file() for name in (TOKENIZER_FILE, *FIRST_FILES)) else None
