@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Dict, Tuple, Type, TypeVar, Union
+from typing import Any, ClassVar, Dict, List, Tuple, Type, TypeVar, Union
 
 import mindspore as ms
+import numpy as np
 
-from mindformers.errors import CheckpointError, OutputError
 from mindformers.weights.find import find_weights
-from mindformers.weights.mapping import WeightMap
-from mindformers.weights.restore import LoadReport, load_weights
-from mindformers.weights.writers import SHARD_BYTES, save_folder
+from mindformers.weights.folder import CONFIG, read_config
+from mindformers.weights.layout import join, joined_shape
+from mindformers.weights.mapping import Step, WeightMap
+from mindformers.weights.restore import NEW_HEAD, LoadReport, load_weights
+from mindformers.weights.stored import DTYPES, StoredTensor, halved
+from mindformers.weights.writers import SHARD_BYTES, save_json, save_tensors, whole_folder
 
-CONFIG = "config.json"
 Model = TypeVar("Model", bound="Pretrained")
 
 
@@ -30,19 +32,23 @@ class Pretrained:
     """Whether files of this class carry the names of the family's base model, without its prefix."""
 
     def __init__(self, config: Any, **options: Any):
-        super().__init__(config.arch(self.head_name), compute_dtype=config.compute_dtype, **options)
+        types = {"compute_dtype": config.compute_dtype, "param_dtype": config.param_init_type}
+        super().__init__(config.arch(self.head_name), **types, **options)
         self.config = config
 
     @classmethod
-    def from_pretrained(cls: Type[Model], source: Union[str, Path], new_head: bool = False) -> Model:
+    def from_pretrained(
+        cls: Type[Model], source: Union[str, Path], new_head: bool = False, dtype: str = "float32"
+    ) -> Model:
         """Return the model with the weights in a folder that has a config.json.
 
-        `new_head` lets a head that the weights do not have start fresh. Raises CheckpointError with all mismatches.
+        `new_head` lets a head that the weights do not have start fresh; `dtype` is the type of the weights in memory,
+        whatever it is in the file. Raises CheckpointError with all mismatches.
         """
         folder = find_weights(str(source))
-        config = cls.config_class.from_hf(read_config(folder))
-        model = cls(config)
-        model.load_report = load_weights(model, folder, cls.weight_map, ("head.*",) if new_head else ())
+        config = replace(cls.config_class.from_hf(read_config(folder)), param_init_type=dtype)
+        model = cls(config, fill=new_head)
+        model.load_report = load_weights(model, folder, cls.weight_map, NEW_HEAD if new_head else ())
         model.set_train(False)
         return model
 
@@ -55,38 +61,27 @@ class Pretrained:
 
         Raises OutputError when the folder holds a model already and `overwrite` is false, or cannot be written.
         """
-        target = Path(folder)
-        held = sorted(item.name for item in target.glob("model*.safetensors*")) if target.is_dir() else []
-        if held and not overwrite:
-            raise OutputError(f"{target} holds {held[0]} already; choose another folder, or overwrite=True")
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-            for name in held:
-                (target / name).unlink()
-            (target / CONFIG).write_text(json.dumps(self._hf_config(), indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
         parameters = {item.name: item for item in self.get_parameters() if item.name not in self.run_state}
-        names = self.weight_map.export(parameters, base=self.is_base)
-        save_folder(target, {name: parameters[path].asnumpy() for name, path in names.items()}, max_shard_bytes)
+        tensors = {}
+        for step in self.weight_map.export(list(parameters), base=self.is_base):
+            tensors[step.theirs] = self._stored(step, [parameters[path] for path in step.paths])
+        with whole_folder(Path(folder), overwrite, CONFIG) as place:
+            save_tensors(place, tensors, shard_bytes=max_shard_bytes)
+            save_json(place / CONFIG, self._hf_config())
+
+    def _stored(self, step: Step, parts: List[ms.Parameter]) -> StoredTensor:
+        """Return a tensor of the file, which is made when it is written; bfloat16 as its 16-bit words."""
+        is_half = parts[0].dtype == ms.bfloat16
+
+        def read() -> np.ndarray:
+            arrays = [(part.astype(ms.float32) if is_half else part).asnumpy() for part in parts]
+            joined = join(step, arrays, self.arch.num_heads)
+            return halved(joined) if is_half else joined
+
+        kind = DTYPES[{ms.float32: "float32", ms.float16: "float16", ms.bfloat16: "bfloat16"}[parts[0].dtype]]
+        return StoredTensor(kind, joined_shape(step, parts[0].shape), read)
 
     def _hf_config(self) -> Dict[str, Any]:
         kinds = {ms.float32: "float32", ms.float16: "float16", ms.bfloat16: "bfloat16"}
         dtype = next(iter(self.get_parameters())).dtype
         return {"architectures": [type(self).__name__], **self.config.to_hf(), "torch_dtype": kinds[dtype]}
-
-
-def read_config(folder: Path) -> Dict[str, Any]:
-    """Return the config.json of a folder (or of the folder that a weight file lies in). Raises CheckpointError."""
-    file = (folder if folder.is_dir() else folder.parent) / CONFIG
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(
-            str(folder), [f"no {CONFIG}"], f"A model folder holds {CONFIG} and its weights."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(str(file), [f"not readable: {error}"]) from error
-    if not isinstance(values, dict):
-        raise CheckpointError(str(file), ["does not hold an object"])
-    return values

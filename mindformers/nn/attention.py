@@ -1,6 +1,6 @@
 """Multi-head attention: projections around one call that a fused kernel can replace.
 
-Shape suffixes: B batch, T query, S key, D hidden, N heads, H head size.
+Shape suffixes: B batch, T query, S key, D hidden, N heads, K heads of key and value, H head size.
 """
 
 from __future__ import annotations
@@ -10,120 +10,151 @@ import math
 from mindspore import dtype as mstype
 from mindspore import nn, ops
 
-from mindformers.nn.dropout import mask_at
+from mindformers.arch.stacks import StackArch
+from mindformers.nn.dropout import CROSS, SCORES, mask_at
 from mindformers.nn.linear import Linear
+from mindformers.nn.rope import Rotate
 
 
 class Attend(nn.Cell):
-    """softmax(q k^T / sqrt(H) + bias) v (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1).
+    """softmax(scale q k^T + biases) v (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1), with dropout at a rate.
 
-    Written for few passes over [B, N, T, S]: the bias is a column more in the product of q and k; the backward pass
-    takes the row sums of dP * P from dO * O (Dao et al. 2022, arXiv:2205.14135, appendix B.2) and subtracts them in
-    the same way. At [8, 12, 384, 32] on CPU forward and backward take 30 ms, 65 to 85 with automatic differentiation.
-    The backward pass states the probabilities once more instead of taking them as a second output: in a graph the
-    compiler merges the two.
+    Two biases exist: one per key (padding, ALiBi), which in float32 is a column more in the product of q and k, and,
+    when `has_score_bias`, one per pair of query and key (causal order, relative positions).
+
+    The backward pass is written out for few passes over [B, N, T, S]. Without dropout it takes the row sums of dP * P
+    from dO * O (Dao et al. 2022, arXiv:2205.14135, appendix B.2) and subtracts them in the product: at [8, 12, 384,
+    32] on CPU forward and backward take 30 ms, 65 to 85 with automatic differentiation. With M the dropout mask and R
+    the row sums, dS = P (M dO v^T - R) = (P M) (dO v^T) - P R: the mask need not be kept. Probabilities are stated
+    once more instead of taken as a second output: in a graph the compiler merges the two.
     """
 
-    def __init__(self, head_size: int):
+    def __init__(self, scale: float, has_score_bias: bool = False, rate: float = 0.0, site: int = 0):
         super().__init__()
-        self.scale = 1.0 / math.sqrt(head_size)
+        self.scale, self.has_score_bias = scale, has_score_bias
+        self.rate, self.site, self.kept_scale = rate, site, 1.0 / (1.0 - rate)
         self.scores = ops.BatchMatMul(transpose_b=True)
         self.softmax = ops.Softmax(-1)
         self.mix = ops.BatchMatMul()
         self.mix_transposed = ops.BatchMatMul(transpose_a=True)
         self.join = ops.Concat(-1)
 
-    def probabilities(self, q_BNTH, k_BNSH, bias_B1S1):
-        """Return softmax(q k^T / sqrt(H) + bias), [B, N, T, S], summed in float32."""
-        bias_BNS1 = ops.broadcast_to(bias_B1S1, k_BNSH.shape[:3] + (1,)).astype(k_BNSH.dtype)
-        query = self.join((q_BNTH * self.scale, ops.ones(q_BNTH.shape[:3] + (1,), q_BNTH.dtype)))
-        scores_BNTS = self.scores(query, self.join((k_BNSH, bias_BNS1)))
-        return self.softmax(scores_BNTS.astype(mstype.float32)).astype(q_BNTH.dtype)
+    def probabilities(self, q_BNTH, k_BNSH, key_bias, score_bias):
+        """Return the softmax, [B, N, T, S], summed in float32."""
+        q_BNTH = q_BNTH * self.scale
+        if q_BNTH.dtype == mstype.float32:
+            bias_BNS1 = ops.broadcast_to(key_bias, k_BNSH.shape[:3] + (1,))
+            query = self.join((q_BNTH, ops.ones(q_BNTH.shape[:3] + (1,), q_BNTH.dtype)))
+            scores_BNTS = self.scores(query, self.join((k_BNSH, bias_BNS1)))
+        else:  # a bias of ALiBi or padding does not fit into half precision
+            scores_BNTS = self.scores(q_BNTH, k_BNSH).astype(mstype.float32)
+            scores_BNTS = scores_BNTS + ops.broadcast_to(key_bias.swapaxes(2, 3), scores_BNTS.shape)
+        if self.has_score_bias:
+            scores_BNTS = scores_BNTS + ops.broadcast_to(score_bias, scores_BNTS.shape)
+        return self.softmax(scores_BNTS).astype(q_BNTH.dtype)
 
-    def construct(self, q_BNTH, k_BNSH, v_BNSH, bias_B1S1):
-        """bias [B, 1, S, 1] is added to every score of a key (functional.attention_bias) -> context [B, N, T, H]."""
-        return self.mix(self.probabilities(q_BNTH, k_BNSH, bias_B1S1), v_BNSH)
+    def construct(self, q_BNTH, k_BNSH, v_BNSH, key_bias, score_bias, table):
+        """Return the context [B, N, T, H].
 
-    def bprop(self, q_BNTH, k_BNSH, v_BNSH, bias_B1S1, context_BNTH, grad_BNTH):
-        """Gradients of q, k and v; the bias is not trained."""
-        probs_BNTS = self.probabilities(q_BNTH, k_BNSH, bias_B1S1)
-        row_sum_BNT1 = (grad_BNTH * context_BNTH).sum(-1, keepdims=True)
-        one_BNS1 = ops.ones(v_BNSH.shape[:3] + (1,), v_BNSH.dtype)
-        centred_BNTS = self.scores(self.join((grad_BNTH, -row_sum_BNT1)), self.join((v_BNSH, one_BNS1)))
-        grad_scores_BNTS = probs_BNTS * centred_BNTS
-        return (
-            self.mix(grad_scores_BNTS, k_BNSH) * self.scale,
-            self.mix_transposed(grad_scores_BNTS, q_BNTH) * self.scale,
-            self.mix_transposed(probs_BNTS, grad_BNTH),
-            ops.zeros_like(bias_B1S1),
-        )
-
-
-class AttendWithDropout(Attend):
-    """`Attend` in training: a share of the probabilities is dropped and the rest scaled by 1 / (1 - rate).
-
-    The scale is applied to the context, the smaller tensor.
-    """
-
-    def __init__(self, head_size: int, rate: float, site: int):
-        super().__init__(head_size)
-        self.kept_scale = 1.0 / (1.0 - rate)
-        self.site = site
-
-    def construct(self, q_BNTH, k_BNSH, v_BNSH, bias_B1S1, table):
-        """table: the second output of DropoutNoise -> context [B, N, T, H]."""
-        probs_BNTS = self.probabilities(q_BNTH, k_BNSH, bias_B1S1)
+        key_bias is float32 [B or 1, N or 1, S, 1]; score_bias float32 [B or 1, N or 1, T, S], or any tensor when it
+        has no use; table the scores of DropoutNoise.tables, or any tensor when the rate is 0.
+        """
+        probs_BNTS = self.probabilities(q_BNTH, k_BNSH, key_bias, score_bias)
+        if self.rate == 0.0:
+            return self.mix(probs_BNTS, v_BNSH)
         kept_BNTS = probs_BNTS * mask_at(table, self.site, probs_BNTS.shape, probs_BNTS.dtype)
         return self.mix(kept_BNTS, v_BNSH) * self.kept_scale
 
-    def bprop(self, q_BNTH, k_BNSH, v_BNSH, bias_B1S1, table, context_BNTH, grad_BNTH):
-        """Gradients of q, k and v; the rest is not trained.
-
-        With M the mask and D the row sums, dS = P (M dO v^T - D) = (P M) (dO v^T) - P D: the mask itself need not
-        be kept. D is spread to full size first, because a broadcasting operator on CPU is slower and keeps index
-        tables of four times its output (MindSpore 2.10).
-        """
-        probs_BNTS = self.probabilities(q_BNTH, k_BNSH, bias_B1S1)
-        kept_BNTS = probs_BNTS * mask_at(table, self.site, probs_BNTS.shape, probs_BNTS.dtype)
+    def bprop(self, q_BNTH, k_BNSH, v_BNSH, key_bias, score_bias, table, context_BNTH, grad_BNTH):
+        """Gradients of q, k, v and the score bias; the rest is not trained."""
+        probs_BNTS = self.probabilities(q_BNTH, k_BNSH, key_bias, score_bias)
         row_sum_BNT1 = (grad_BNTH * context_BNTH).sum(-1, keepdims=True)
-        row_sum_BNTS = ops.broadcast_to(row_sum_BNT1, probs_BNTS.shape)
-        grad_BNTH = grad_BNTH * self.kept_scale
-        grad_scores_BNTS = kept_BNTS * self.scores(grad_BNTH, v_BNSH) - probs_BNTS * row_sum_BNTS
+        if self.rate == 0.0:
+            kept_BNTS = probs_BNTS
+            one_BNS1 = ops.ones(v_BNSH.shape[:3] + (1,), v_BNSH.dtype)
+            centred_BNTS = self.scores(self.join((grad_BNTH, -row_sum_BNT1)), self.join((v_BNSH, one_BNS1)))
+            grad_scores_BNTS = probs_BNTS * centred_BNTS
+        else:
+            kept_BNTS = probs_BNTS * mask_at(table, self.site, probs_BNTS.shape, probs_BNTS.dtype)
+            grad_BNTH = grad_BNTH * self.kept_scale
+            # Spread to full size first: a broadcasting product keeps index tables of four times its output on CPU.
+            row_sum_BNTS = ops.broadcast_to(row_sum_BNT1, probs_BNTS.shape)
+            grad_scores_BNTS = kept_BNTS * self.scores(grad_BNTH, v_BNSH) - probs_BNTS * row_sum_BNTS
+        grad_bias = ops.zeros_like(score_bias)
+        if self.has_score_bias:
+            grad_bias = self.summed(grad_scores_BNTS.astype(mstype.float32), score_bias.shape)
         return (
             self.mix(grad_scores_BNTS, k_BNSH) * self.scale,
             self.mix_transposed(grad_scores_BNTS, q_BNTH) * self.scale,
             self.mix_transposed(kept_BNTS, grad_BNTH),
-            ops.zeros_like(bias_B1S1),
+            ops.zeros_like(key_bias),
+            grad_bias,
             ops.zeros_like(table),
         )
 
+    def summed(self, grad_BNTS, shape):
+        """Return the gradient summed over the dimensions in which a bias of `shape` was spread."""
+        if shape[0] == 1:
+            grad_BNTS = grad_BNTS.sum(0, keepdims=True)
+        if shape[1] == 1:
+            grad_BNTS = grad_BNTS.sum(1, keepdims=True)
+        return grad_BNTS
+
 
 class Attention(nn.Cell):
-    """Self-attention with q, k, v and output projections."""
+    """Attention of x to itself, or to the output of an encoder; `index` counts the layers.
 
-    def __init__(self, hidden_size: int, num_heads: int, dropout: float, site: int):
+    With fewer heads of key and value than of the query each serves a group of neighbouring query heads (Ainslie et al.
+    2023, arXiv:2305.13245).
+    """
+
+    def __init__(self, arch: StackArch, index: int, has_score_bias: bool = False, is_cross: bool = False):
         super().__init__()
-        head_size = hidden_size // num_heads
-        self.q = Linear(hidden_size, hidden_size)
-        self.k = Linear(hidden_size, hidden_size)
-        self.v = Linear(hidden_size, hidden_size)
-        self.o = Linear(hidden_size, hidden_size)
-        self.attend = Attend(head_size)
-        self.attend_with_dropout = AttendWithDropout(head_size, dropout, site)
-        self.rate = dropout
-        self.num_heads, self.head_size, self.hidden_size = num_heads, head_size, hidden_size
+        self.num_heads, self.kv_heads, self.head_size = arch.num_heads, arch.kv_heads, arch.head_size
+        self.width = arch.num_heads * arch.head_size
+        self.q = Linear(arch.hidden_size, self.width, arch.qkv_bias)
+        self.k = Linear(arch.hidden_size, arch.kv_heads * arch.head_size, arch.qkv_bias)
+        self.v = Linear(arch.hidden_size, arch.kv_heads * arch.head_size, arch.qkv_bias)
+        self.o = Linear(self.width, arch.hidden_size, arch.out_bias)
+        scale = 1.0 / math.sqrt(arch.head_size) if arch.scales_scores else 1.0
+        self.attend = Attend(scale, has_score_bias)
+        self.attend_with_dropout = Attend(scale, has_score_bias, arch.attention_dropout, index)
+        self.rate = arch.attention_dropout
+        self.kind = CROSS if is_cross else SCORES
+        self.rotates = arch.positions == "rotary" and not is_cross
+        self.rotate = Rotate(arch.head_size, arch.rotary.interleaved)
         self.swap = ops.Transpose()
 
-    def heads(self, x_BTD):
-        """[B, T, D] -> [B, N, T, H]."""
+    def heads(self, x_BTD, count):
+        """[B, T, count * H] -> [B, count, T, H]."""
         batch, length = x_BTD.shape[0], x_BTD.shape[1]
-        return self.swap(x_BTD.reshape(batch, length, self.num_heads, self.head_size), (0, 2, 1, 3))
+        return self.swap(x_BTD.reshape(batch, length, count, self.head_size), (0, 2, 1, 3))
 
-    def construct(self, x_BTD, bias, noise=None):
-        """x [B, T, D], bias [B, 1, T, 1] (functional.attention_bias) -> [B, T, D]; `noise` in training."""
-        q_BNTH, k_BNSH, v_BNSH = self.heads(self.q(x_BTD)), self.heads(self.k(x_BTD)), self.heads(self.v(x_BTD))
+    def spread(self, x_BKSH):
+        """[B, K, S, H] -> [B, N, S, H]: every head once for each query head of its group."""
+        if self.kv_heads == self.num_heads:
+            return x_BKSH
+        batch, _, length, size = x_BKSH.shape
+        group = self.num_heads // self.kv_heads
+        wide = ops.broadcast_to(x_BKSH.expand_dims(2), (batch, self.kv_heads, group, length, size))
+        return wide.reshape(batch, self.num_heads, length, size)
+
+    def construct(self, x_BTD, source_BSD, key_bias, score_bias=None, rotation=None, noise=None):
+        """x attends to `source` (x itself, or an encoder's output) -> [B, T, D].
+
+        Biases as in `Attend`; rotation from RotaryAngles; `noise` from DropoutNoise.tables in training.
+        """
+        q_BNTH = self.heads(self.q(x_BTD), self.num_heads)
+        k_BKSH = self.heads(self.k(source_BSD), self.kv_heads)
+        v_BKSH = self.heads(self.v(source_BSD), self.kv_heads)
+        if self.rotates:
+            q_BNTH = self.rotate(q_BNTH, rotation[0], rotation[1])
+            k_BKSH = self.rotate(k_BKSH, rotation[0], rotation[1])
+        k_BNSH, v_BNSH = self.spread(k_BKSH), self.spread(v_BKSH)
+        if score_bias is None:
+            score_bias = key_bias  # not read: the cell was made without a score bias
         if self.training and self.rate > 0.0:
-            context_BNTH = self.attend_with_dropout(q_BNTH, k_BNSH, v_BNSH, bias, noise[1])
+            context_BNTH = self.attend_with_dropout(q_BNTH, k_BNSH, v_BNSH, key_bias, score_bias, noise[self.kind])
         else:
-            context_BNTH = self.attend(q_BNTH, k_BNSH, v_BNSH, bias)
-        return self.o(self.swap(context_BNTH, (0, 2, 1, 3)).reshape(x_BTD.shape))
+            context_BNTH = self.attend(q_BNTH, k_BNSH, v_BNSH, key_bias, score_bias, key_bias)
+        return self.o(self.swap(context_BNTH, (0, 2, 1, 3)).reshape(x_BTD.shape[:2] + (self.width,)))

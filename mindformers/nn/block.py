@@ -1,33 +1,80 @@
-"""Transformer layers.
+"""Transformer layers. `index` counts the layers from 0 and gives each its dropout sites (0 is the embeddings').
 
-Shape suffixes: B batch, S sequence, D hidden.
+Shape suffixes: B batch, T tokens of the stack, S tokens of an encoder, D hidden.
 """
 
 from __future__ import annotations
 
 from mindspore import nn
 
-from mindformers.arch.stacks import EncoderArch
+from mindformers.arch.stacks import StackArch
 from mindformers.nn.attention import Attention
-from mindformers.nn.feed_forward import FeedForward
-from mindformers.nn.norm import ResidualNorm
+from mindformers.nn.dropout import SUBLAYERS, Dropout
+from mindformers.nn.feed_forward import FeedForward, GatedFeedForward
+from mindformers.nn.norm import ResidualNorm, norm
+
+
+def feed_forward(arch: StackArch, index: int) -> nn.Cell:
+    """Return the feed-forward of a layer."""
+    return GatedFeedForward(arch, index) if arch.gated else FeedForward(arch, index)
 
 
 class PostNormBlock(nn.Cell):
-    """Attention and feed-forward, each followed by norm(x + branch) (Vaswani et al. 2017, arXiv:1706.03762, figure 1).
+    """Attention and feed-forward, each followed by norm(x + branch) (Vaswani et al. 2017, arXiv:1706.03762)."""
 
-    `index` counts the layers from 0; it gives the layer its dropout sites (0 of the hidden stream is the embeddings').
-    """
-
-    def __init__(self, arch: EncoderArch, index: int):
+    def __init__(self, arch: StackArch, index: int):
         super().__init__()
-        size = arch.hidden_size
-        self.attention = Attention(size, arch.num_heads, arch.attention_dropout, site=index)
-        self.norm_attn = ResidualNorm(size, arch.norm_eps, arch.hidden_dropout, site=1 + 2 * index)
-        self.mlp = FeedForward(size, arch.intermediate_size, arch.activation)
-        self.norm_mlp = ResidualNorm(size, arch.norm_eps, arch.hidden_dropout, site=2 + 2 * index)
+        size, site = arch.hidden_size, 1 + SUBLAYERS * index
+        self.attention = Attention(arch, index)
+        self.norm_attn = ResidualNorm(size, arch.norm_eps, arch.hidden_dropout, site)
+        self.mlp = feed_forward(arch, index)
+        rate = arch.hidden_dropout if arch.drops_mlp_output else 0.0
+        self.norm_mlp = ResidualNorm(size, arch.norm_eps, rate, site + 1)
 
-    def construct(self, x_BSD, bias, noise=None):
-        """[B, S, D] -> [B, S, D]; bias of functional.attention_bias, noise of DropoutNoise in training."""
-        x_BSD = self.norm_attn(self.attention(x_BSD, bias, noise), x_BSD, noise)
-        return self.norm_mlp(self.mlp(x_BSD), x_BSD, noise)
+    def construct(self, x_BTD, key_bias, score_bias=None, rotation=None, noise=None):
+        """[B, T, D] -> [B, T, D]; biases and rotation as in `Attention`, noise of DropoutNoise.tables in training."""
+        branch_BTD = self.attention(x_BTD, x_BTD, key_bias, score_bias, rotation, noise)
+        x_BTD = self.norm_attn(branch_BTD, x_BTD, noise)
+        return self.norm_mlp(self.mlp(x_BTD, noise), x_BTD, noise)
+
+
+class PreNormBlock(nn.Cell):
+    """x + branch(norm(x)) for attention and feed-forward (Radford et al. 2019; Xiong et al. 2020, arXiv:2002.04745)."""
+
+    def __init__(self, arch: StackArch, index: int, has_score_bias: bool = False):
+        super().__init__()
+        size, site = arch.hidden_size, 1 + SUBLAYERS * index
+        self.attention = Attention(arch, index, has_score_bias)
+        self.norm_attn = norm(arch.norm, size, arch.norm_eps)
+        self.mlp = feed_forward(arch, index)
+        self.norm_mlp = norm(arch.norm, size, arch.norm_eps)
+        self.drop_attn = Dropout(arch.hidden_dropout, site)
+        self.drop_mlp = Dropout(arch.hidden_dropout if arch.drops_mlp_output else 0.0, site + 1)
+
+    def construct(self, x_BTD, key_bias, score_bias=None, rotation=None, noise=None):
+        """As `PostNormBlock`."""
+        x_BTD = self.attended(x_BTD, key_bias, score_bias, rotation, noise)
+        return x_BTD + self.drop_mlp(self.mlp(self.norm_mlp(x_BTD), noise), noise)
+
+    def attended(self, x_BTD, key_bias, score_bias, rotation, noise):
+        """Return x with the first branch."""
+        normed_BTD = self.norm_attn(x_BTD)
+        branch_BTD = self.attention(normed_BTD, normed_BTD, key_bias, score_bias, rotation, noise)
+        return x_BTD + self.drop_attn(branch_BTD, noise)
+
+
+class CrossBlock(PreNormBlock):
+    """A pre-norm layer that between its two branches attends to the output of an encoder."""
+
+    def __init__(self, arch: StackArch, index: int, has_score_bias: bool = False):
+        super().__init__(arch, index, has_score_bias)
+        self.cross = Attention(arch, index, is_cross=True)
+        self.norm_cross = norm(arch.norm, arch.hidden_size, arch.norm_eps)
+        self.drop_cross = Dropout(arch.hidden_dropout, SUBLAYERS * (index + 1))
+
+    def construct(self, x_BTD, key_bias, score_bias, memory_BSD, memory_bias, noise=None):
+        """[B, T, D] and the encoder's [B, S, D] -> [B, T, D]; `memory_bias` [B, 1, S, 1] hides its padding."""
+        x_BTD = self.attended(x_BTD, key_bias, score_bias, None, noise)
+        branch_BTD = self.cross(self.norm_cross(x_BTD), memory_BSD, memory_bias, noise=noise)
+        x_BTD = x_BTD + self.drop_cross(branch_BTD, noise)
+        return x_BTD + self.drop_mlp(self.mlp(self.norm_mlp(x_BTD), noise), noise)

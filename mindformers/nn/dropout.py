@@ -16,6 +16,20 @@ from __future__ import annotations
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 
+from mindformers.arch.stacks import StackArch
+
+HIDDEN, SCORES, CROSS, MLP, KEY = range(5)
+"""Kinds of table, in the order of `DropoutNoise.tables`, and the key that further masks are made from."""
+
+STREAMS = 32
+"""Independent sequences of words that one stack may use: two for each table."""
+
+AT_EMBEDDINGS, AT_HEAD = 9, 11
+"""Streams of the uses of dropout that have a table of their own."""
+
+SUBLAYERS = 3
+"""Most dropout sites of the hidden stream that a layer has: attention, attention to an encoder, feed-forward."""
+
 GOLDEN = 0x9E3779B9
 """2^32 / golden ratio: spreads consecutive counters over all bits."""
 
@@ -54,19 +68,17 @@ class DropoutNoise(nn.Cell):
     """The tables of one training step, and the counter they come from.
 
     `state` is an int32 parameter (seed, steps taken): it is saved with a training checkpoint and never trained.
-    Ranks that read different data should get different seeds: `set_seed(seed + rank)`.
+    Ranks that read different data should get different seeds: `set_seed(seed + rank)`. A site of the hidden stream is
+    the embeddings (0), then each sub-layer in order, then the output; attention and feed-forward count layers.
     """
 
-    def __init__(
-        self, hidden_size: int, num_heads: int, num_layers: int, hidden_rate: float, attention_rate: float, seed: int
-    ):
+    def __init__(self, arch: StackArch, num_layers: int, seed: int):
         super().__init__()
-        self.hidden_size, self.num_heads = hidden_size, num_heads
-        self.hidden_rate, self.attention_rate = hidden_rate, attention_rate
-        self.hidden_kept_from = kept_from(hidden_rate)
-        self.attention_kept_from = kept_from(attention_rate)
-        self.hidden_extra = SITE_ROWS * 2 * num_layers
-        self.attention_extra = SITE_ROWS * (num_layers - 1)
+        self.hidden_size, self.num_heads, self.mlp_size = arch.hidden_size, arch.num_heads, arch.intermediate_size
+        self.rates = (arch.hidden_dropout, arch.attention_dropout, arch.mlp_dropout)
+        self.kept_from = tuple(kept_from(rate) for rate in self.rates)
+        self.hidden_extra = SITE_ROWS * (SUBLAYERS * num_layers + 1)
+        self.layer_extra = SITE_ROWS * (num_layers - 1)
         self.state = Parameter(start_state(seed), name="state", requires_grad=False)
         self.one_step = Tensor([0, 1], mstype.int32)
         self.advance = ops.AssignAdd()
@@ -75,21 +87,33 @@ class DropoutNoise(nn.Cell):
         """Start the masks anew from `seed`."""
         self.state.set_data(start_state(seed))
 
-    def construct(self, batch, seq):
-        """Return bool tables for the hidden stream [B * S + sites, D] and for scores [B * N * S + sites, S].
-
-        A table whose rate is 0 is None. Counts a step.
-        """
+    def construct(self):
+        """Return the key of this step (uint32 scalar) and count it."""
         words = self.state.astype(mstype.uint32)
         key = scramble(words[1] * Tensor(GOLDEN, mstype.uint32) + scramble(words[0]))
         self.advance(self.state, ops.depend(self.one_step, key))
-        hidden, scores = None, None
-        if self.hidden_rate > 0.0:
-            hidden = keep_table(batch * seq + self.hidden_extra, self.hidden_size, self.hidden_kept_from, key, 1)
-        if self.attention_rate > 0.0:
-            rows = batch * self.num_heads * seq + self.attention_extra
-            scores = keep_table(rows, seq, self.attention_kept_from, key, 3)
-        return hidden, scores
+        return key
+
+    def tables(self, key, stream, batch, seq, source):
+        """Return the bool tables of one stack, by kind (HIDDEN ...), and the key of the stack.
+
+        A table whose rate is 0, or without use, is None. `stream` numbers the stacks of a model. Shapes: hidden
+        [B * S + sites, D], scores [B * N * S + sites, S], cross [B * N * S + sites, source] when `source` is not 0,
+        mlp [B * S + sites, F].
+        """
+        first = STREAMS * stream
+        hidden, scores, cross, mlp = None, None, None, None
+        if self.rates[0] > 0.0:
+            rows = batch * seq + self.hidden_extra
+            hidden = keep_table(rows, self.hidden_size, self.kept_from[0], key, first + 1)
+        if self.rates[1] > 0.0:
+            rows = batch * self.num_heads * seq + self.layer_extra
+            scores = keep_table(rows, seq, self.kept_from[1], key, first + 3)
+            if source > 0:
+                cross = keep_table(rows, source, self.kept_from[1], key, first + 5)
+        if self.rates[2] > 0.0:
+            mlp = keep_table(batch * seq + self.layer_extra, self.mlp_size, self.kept_from[2], key, first + 7)
+        return hidden, scores, cross, mlp, key + Tensor(first, mstype.uint32)
 
 
 def start_state(seed: int) -> Tensor:
@@ -100,6 +124,20 @@ def start_state(seed: int) -> Tensor:
 def kept_from(rate: float) -> Tensor:
     """Return the least int32 word that stays, so that a share `rate` of all words is dropped."""
     return Tensor(int(rate * 2**32) - 2**31, mstype.int32)
+
+
+def shifted(noise, turn):
+    """Return the tables as layer number `turn` reads them when it shares its cells, and so its sites, with others."""
+    if noise is None or turn == 0:
+        return noise
+    hidden, scores, cross, mlp, key = noise
+    if hidden is not None:
+        hidden = hidden[SITE_ROWS * SUBLAYERS * turn :]
+    if scores is not None:
+        scores = scores[SITE_ROWS * turn :]
+    if mlp is not None:
+        mlp = mlp[SITE_ROWS * turn :]
+    return hidden, scores, cross, mlp, key
 
 
 def mask_at(table, site, shape, dtype):
@@ -114,16 +152,35 @@ def mask_at(table, site, shape, dtype):
 class Dropout(nn.Cell):
     """Zero a share of the elements in training and scale the rest by 1 / (1 - rate); identity otherwise.
 
-    Srivastava et al. 2014, JMLR 15(56). `site` counts the uses on the hidden stream of one model, from 0.
+    Srivastava et al. 2014, JMLR 15(56). `site` counts the uses of one kind of table in one stack, from 0.
     """
 
-    def __init__(self, rate: float, site: int):
+    def __init__(self, rate: float, site: int, kind: int = HIDDEN):
         super().__init__()
-        self.rate, self.site = rate, site
+        self.rate, self.site, self.kind = rate, site, kind
         self.scale = 1.0 / (1.0 - rate)
 
     def construct(self, x, noise):
-        """x [B, S, D]; `noise` from DropoutNoise, or None outside training."""
+        """x [B, S, D]; `noise` from DropoutNoise.tables, or None outside training."""
         if not self.training or self.rate == 0.0:
             return x
-        return x * (mask_at(noise[0], self.site, x.shape, x.dtype) * self.scale)
+        return x * (mask_at(noise[self.kind], self.site, x.shape, x.dtype) * self.scale)
+
+
+class FreshDropout(nn.Cell):
+    """`Dropout` of a rate or width that no table has: it makes one of its own, from the stream of its place."""
+
+    def __init__(self, rate: float, stream: int):
+        super().__init__()
+        self.rate, self.stream, self.kept_from = rate, stream, kept_from(rate)
+        self.scale = 1.0 / (1.0 - rate)
+
+    def construct(self, x, noise):
+        """x [..., D] -> the same shape."""
+        if not self.training or self.rate == 0.0:
+            return x
+        rows = 1
+        for size in x.shape[:-1]:
+            rows = rows * size
+        table = keep_table(rows, x.shape[-1], self.kept_from, noise[KEY], self.stream)
+        return x * (table.reshape(x.shape).astype(x.dtype) * self.scale)

@@ -1,4 +1,4 @@
-"""Tables that turn integers into vectors, and their sum at the foot of an encoder.
+"""Tables that turn integers into vectors, and the foot of a stack made of them.
 
 Shape suffixes: B batch, S sequence, V table rows, D hidden.
 """
@@ -11,10 +11,11 @@ from mindspore import Parameter, nn, ops
 from mindspore import dtype as mstype
 from mindspore.common.initializer import initializer
 
-from mindformers.arch.stacks import EncoderArch
+from mindformers.arch.stacks import StackArch
 from mindformers.nn import functional
-from mindformers.nn.dropout import Dropout
-from mindformers.nn.norm import LayerNorm
+from mindformers.nn.dropout import AT_EMBEDDINGS, Dropout, FreshDropout
+from mindformers.nn.linear import Linear
+from mindformers.nn.norm import norm
 
 
 class Embedding(nn.Cell):
@@ -25,43 +26,73 @@ class Embedding(nn.Cell):
         self.weight = Parameter(initializer("zeros", (num_rows, size)), name="weight")
         self.padding_id = padding_id
 
-    def construct(self, ids):
+    def table(self):
+        """Return the table for several uses in one pass; each may be given it again."""
+        return functional.readable(self.weight)
+
+    def construct(self, ids, table_VD=None):
         """Integer ids of any shape -> ids.shape + [D], float32."""
-        rows = functional.embedding(self.weight, ids)
+        rows = functional.embedding(self.table() if table_VD is None else table_VD, ids)
         if self.padding_id is None:
             return rows
         is_padding = ops.broadcast_to(ops.equal(ids, self.padding_id).expand_dims(-1), rows.shape)
         return ops.select(is_padding, ops.stop_gradient(rows), rows)
 
 
-class EmbeddingSum(nn.Cell):
-    """Token + position + segment vectors, normed and dropped out (Devlin et al. 2019, arXiv:1810.04805, figure 2)."""
+class Embeddings(nn.Cell):
+    """The foot of a stack: tokens + positions + segments, norm, dropout, projection; each where the family has it.
 
-    def __init__(self, arch: EncoderArch, site: int, dtype=mstype.float32):
+    Devlin et al. 2019, arXiv:1810.04805, figure 2; the projection is Lan et al. 2019, arXiv:1909.11942, section 3.1.
+    """
+
+    def __init__(self, arch: StackArch, dtype=mstype.float32):
         super().__init__()
-        self.tokens = Embedding(arch.vocab_size, arch.hidden_size, arch.pad_token_id)
-        self.positions = Embedding(arch.max_positions, arch.hidden_size)
-        self.types = Embedding(arch.type_vocab_size, arch.hidden_size)
-        self.norm = LayerNorm(arch.hidden_size, arch.norm_eps)
-        self.dropout = Dropout(arch.hidden_dropout, site)
+        size = arch.table_size
+        self.tokens = Embedding(arch.vocab_size, size, arch.frozen_row)
+        self.padding_id = arch.pad_token_id if arch.padding_offsets_positions else None
+        self.has_positions, self.has_types = arch.positions == "learned", arch.type_vocab_size > 0
+        self.has_norm, self.has_project = arch.embedding_norm, arch.embedding_size is not None
+        if self.has_positions:
+            self.positions = Embedding(arch.max_positions, size, self.padding_id)
+        if self.has_types:
+            self.types = Embedding(arch.type_vocab_size, size)
+        if self.has_norm:
+            self.norm = norm(arch.norm, size, arch.norm_eps)
+        if self.has_project:
+            self.project = Linear(size, arch.hidden_size)
+        as_hidden = arch.embedding_dropout == arch.hidden_dropout and size == arch.hidden_size
+        rate = arch.embedding_dropout
+        self.dropout = Dropout(rate, site=0) if as_hidden else FreshDropout(rate, AT_EMBEDDINGS)
+        self.first_position = arch.pad_token_id + 1 if arch.padding_offsets_positions else 0
         self.max_positions = arch.max_positions
         self.dtype = dtype
 
-    def construct(self, input_ids_BS, token_type_ids_BS=None, position_ids_BS=None, noise=None):
-        """Integer ids [B, S] -> [B, S, D]. Types default to 0, positions to 0..S-1 (a slice: cheaper than a gather)."""
+    def construct(self, input_ids_BS, token_type_ids_BS=None, position_ids_BS=None, noise=None, table_VE=None):
+        """Integer ids [B, S] -> [B, S, D]. Types default to 0, positions to 0..S-1 or to the count of real tokens."""
+        summed_BSD = self.tokens(input_ids_BS, table_VE)
+        if self.has_types:
+            if token_type_ids_BS is None:
+                summed_BSD = summed_BSD + self.types.table()[0].astype(mstype.float32)
+            else:
+                summed_BSD = summed_BSD + self.types(token_type_ids_BS)
+        if self.has_positions:
+            summed_BSD = summed_BSD + self.position_vectors(input_ids_BS, position_ids_BS)
+        if self.has_norm:
+            summed_BSD = self.norm(summed_BSD)
+        summed_BSD = self.dropout(summed_BSD.astype(self.dtype), noise)
+        return self.project(summed_BSD) if self.has_project else summed_BSD
+
+    def position_vectors(self, input_ids_BS, position_ids_BS):
+        """Return [B, S, D] or [S, D] (a slice: cheaper than a gather). Raises ValueError for too long a sequence."""
         seq = input_ids_BS.shape[1]
-        if seq > self.max_positions:
+        if seq + self.first_position > self.max_positions:
             raise ValueError(
-                f"the sequence has {seq} tokens and the model {self.max_positions} positions: "
+                f"the sequence has {seq} tokens and the model {self.max_positions - self.first_position} positions: "
                 f"shorten the sequences or use a model with more positions"
             )
-        summed_BSD = self.tokens(input_ids_BS)
-        if token_type_ids_BS is None:
-            summed_BSD = summed_BSD + self.types.weight[0]
-        else:
-            summed_BSD = summed_BSD + self.types(token_type_ids_BS)
+        if position_ids_BS is None and self.padding_id is not None:
+            is_token_BS = ops.not_equal(input_ids_BS, self.padding_id).astype(mstype.int32)
+            position_ids_BS = ops.cumsum(is_token_BS, 1) * is_token_BS + self.padding_id
         if position_ids_BS is None:
-            summed_BSD = summed_BSD + self.positions.weight[:seq]
-        else:
-            summed_BSD = summed_BSD + self.positions(position_ids_BS)
-        return self.dropout(self.norm(summed_BSD).astype(self.dtype), noise)
+            return self.positions.table()[:seq].astype(mstype.float32)
+        return self.positions(position_ids_BS)

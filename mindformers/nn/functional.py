@@ -17,25 +17,37 @@ from mindspore import dtype as mstype
 from mindformers.errors import UsageError
 from mindformers.log import logger
 
-MASKED = float(np.finfo(np.float32).min)
-"""Added to a score that must not count. Finite, so that a row without any key gives uniform weights and not NaN."""
+MASKED = float(np.finfo(np.float32).min) / 4
+"""Added to a score that must not count. Finite, so that a row without any key gives uniform weights and not NaN; a
+quarter of the least number, so that several of them add up."""
 
-COMPUTE_DTYPES = {"float32": mstype.float32, "float16": mstype.float16, "bfloat16": mstype.bfloat16}
+DTYPES = {"float32": mstype.float32, "float16": mstype.float16, "bfloat16": mstype.bfloat16}
+
+
+def dtype_named(name: str):
+    """Return a floating dtype. Raises UsageError for any other name."""
+    if name not in DTYPES:
+        raise UsageError(f"the type of parameters or activations is '{name}'; accepted: {', '.join(DTYPES)}")
+    return DTYPES[name]
 
 
 def compute_dtype(name: str, device: str):
     """Return the dtype that activations have on `device`; CPU always computes in float32 and says so once a model."""
-    if name not in COMPUTE_DTYPES:
-        raise UsageError(f"compute_dtype is '{name}'; accepted: {', '.join(COMPUTE_DTYPES)}")
+    dtype = dtype_named(name)
     if device == "CPU" and name != "float32":
         logger.info("compute_dtype %s: the CPU has no fast kernels for it, computing in float32", name)
         return mstype.float32
-    return COMPUTE_DTYPES[name]
+    return dtype
 
 
-def embedding(table_VD, ids, dtype=mstype.float32):
-    """Return rows of `table_VD` for integer `ids` of any shape: ids.shape + [D]."""
-    return ops.gather(table_VD, ids, 0).astype(dtype)
+def readable(table_VD):
+    """Return a table as float32 if it is bfloat16, whose rows and gradients the CPU cannot take or add (2.10)."""
+    return table_VD.astype(mstype.float32) if table_VD.dtype == mstype.bfloat16 else table_VD
+
+
+def embedding(table_VD, ids):
+    """Return rows of `table_VD` for integer `ids` of any shape: ids.shape + [D], float32."""
+    return ops.gather(table_VD, ids, 0).astype(mstype.float32)
 
 
 def layer_norm(x, weight, bias, operator):
@@ -43,12 +55,29 @@ def layer_norm(x, weight, bias, operator):
 
     `operator` is an ops.LayerNorm that the cell holds, with its epsilon.
     """
-    return operator(x.astype(mstype.float32), weight, bias)[0].astype(x.dtype)
+    gain, offset = weight.astype(mstype.float32), bias.astype(mstype.float32)
+    return operator(x.astype(mstype.float32), gain, offset)[0].astype(x.dtype)
+
+
+def rms_norm(x, weight, eps):
+    """Return x / rms(x) * weight over the last dimension (Zhang and Sennrich 2019, arXiv:1910.07467), in float32.
+
+    Factors are spread to full size: a broadcasting product on CPU keeps index tables of four times its output.
+    """
+    wide = x.astype(mstype.float32)
+    inverse = ops.rsqrt((wide * wide).mean(-1, keep_dims=True) + eps)
+    gain = ops.broadcast_to(weight.astype(mstype.float32), x.shape)
+    return (wide * ops.broadcast_to(inverse, x.shape) * gain).astype(x.dtype)
 
 
 def tanh(x):
-    """Return tanh as 2 sigmoid(2x) - 1: exact to 2e-6, where ops.tanh on CPU saturates early and is off by 1e-4."""
-    return 2.0 * ops.sigmoid(2.0 * x) - 1.0
+    """Return tanh as sinh / cosh, exact to 2e-7; beyond 15 it is 1.
+
+    On CPU (MindSpore 2.10) ops.tanh is off by up to 1e-4, and ops.exp and ops.sigmoid, of which it could be made, by
+    4e-6 of their value. The functions are poolers' and classifiers', on few elements.
+    """
+    near = ops.clamp(x, -15.0, 15.0)
+    return ops.sinh(near) / ops.cosh(near)
 
 
 def gelu(x):
@@ -88,6 +117,32 @@ def attention_bias(attention_mask_BS):
     """Return what is added to the scores of each key, float32 [B, 1, S, 1]: 0 where the mask is 1, else MASKED."""
     hidden_BS = 1.0 - attention_mask_BS.astype(mstype.float32)
     return (hidden_BS * MASKED).expand_dims(1).expand_dims(-1)
+
+
+def causal_bias(num_queries, num_keys):
+    """Return what is added to every score, float32 [1, 1, T, S]: 0 for keys up to the query, else MASKED.
+
+    Queries are the last `num_queries` of `num_keys` positions.
+    """
+    queries_T1 = ops.arange(num_queries).expand_dims(1) + (num_keys - num_queries)
+    later_TS = ops.greater(ops.arange(num_keys).expand_dims(0), queries_T1)
+    return (later_TS.astype(mstype.float32) * MASKED).expand_dims(0).expand_dims(0)
+
+
+def vocabulary_logits(hidden, table_VD, bias_V=None):
+    """Return hidden [..., D] @ table_VD.T + bias as float32 [..., V]; BiasAdd, because a broadcasting Add is costly."""
+    rows = hidden.reshape(-1, hidden.shape[-1])
+    logits = ops.matmul(rows, table_VD.astype(rows.dtype).T).astype(mstype.float32)
+    if bias_V is not None:
+        logits = ops.bias_add(logits, bias_V.astype(mstype.float32))
+    return logits.reshape(hidden.shape[:-1] + (table_VD.shape[0],))
+
+
+def unit_rows(table_VD):
+    """Return the rows scaled to Euclidean length 1, float32."""
+    wide_VD = table_VD.astype(mstype.float32)
+    length_V1 = ops.sqrt((wide_VD * wide_VD).sum(-1, keepdims=True))
+    return wide_VD / ops.broadcast_to(ops.maximum(length_V1, Tensor(1e-12, mstype.float32)), wide_VD.shape)
 
 
 def cross_entropy(logits_BC, labels_B, ignore_index):

@@ -35,17 +35,32 @@ class AffineProduct(nn.Cell):
         )
 
 
-class Linear(nn.Cell):
-    """x @ weight.T + bias over the last dimension; weight [out, in], bias [out], float32, zero until initialized."""
+class Product(nn.Cell):
+    """x @ weight.T on matrices, in x's dtype."""
 
-    def __init__(self, in_size: int, out_size: int):
+    def __init__(self):
+        super().__init__()
+        self.matmul = ops.MatMul(transpose_b=True)
+
+    def construct(self, x, weight):
+        """x [rows, in], weight [out, in] -> [rows, out]."""
+        return self.matmul(x, weight.astype(x.dtype))
+
+
+class Linear(nn.Cell):
+    """x @ weight.T + bias over the last dimension; weight [out, in], bias [out] if any, zero until initialized."""
+
+    def __init__(self, in_size: int, out_size: int, bias: bool = True):
         super().__init__()
         self.weight = Parameter(initializer("zeros", (out_size, in_size)), name="weight")
-        self.bias = Parameter(initializer("zeros", (out_size,)), name="bias")
+        self.has_bias = bias
+        if bias:
+            self.bias = Parameter(initializer("zeros", (out_size,)), name="bias")
+        self.product = AffineProduct() if bias else Product()
         self.in_size, self.out_size = in_size, out_size
-        self.product = AffineProduct()
 
     def construct(self, x):
         """x [..., in] -> [..., out] in x's dtype."""
-        rows = self.product(x.reshape(-1, self.in_size), self.weight, self.bias)
-        return rows.reshape(x.shape[:-1] + (self.out_size,))
+        rows = x.reshape(-1, self.in_size)
+        out = self.product(rows, self.weight, self.bias) if self.has_bias else self.product(rows, self.weight)
+        return out.reshape(x.shape[:-1] + (self.out_size,))

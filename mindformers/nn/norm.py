@@ -1,4 +1,4 @@
-"""Layer norm, alone and at the end of a residual branch. Parameters and sums are float32 whatever the activations are.
+"""Layer norm, alone and at the end of a residual branch, and root mean square norm. Sums are float32 always.
 
 Shape suffixes: B batch, S sequence, D hidden.
 """
@@ -41,6 +41,24 @@ class LayerNorm(nn.Cell):
     def construct(self, x):
         """x [..., D] -> the same shape and dtype."""
         return functional.layer_norm(x, self.weight, self.bias, self.norm)
+
+
+class RMSNorm(nn.Cell):
+    """Root mean square norm over the last dimension (Zhang and Sennrich 2019, arXiv:1910.07467); weight [D]."""
+
+    def __init__(self, size: int, eps: float):
+        super().__init__()
+        self.weight = Parameter(initializer("ones", (size,)), name="weight")
+        self.eps = eps
+
+    def construct(self, x):
+        """x [..., D] -> the same shape and dtype."""
+        return functional.rms_norm(x, self.weight, self.eps)
+
+
+def norm(kind: str, size: int, eps: float) -> nn.Cell:
+    """Return the cell of an `arch.stacks.Norm` name."""
+    return {"layer_norm": LayerNorm, "rms_norm": RMSNorm}[kind](size, eps)
 
 
 class ResidualNorm(LayerNorm):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 from dataclasses import dataclass
 
@@ -41,8 +39,6 @@ def start(config: RunConfig) -> ParallelContext:
     target = _device(section.device_target)
     ms.set_device(target, section.device_id) if target == "Ascend" else ms.set_device(target)
     ms.set_context(mode=ms.PYNATIVE_MODE if section.mode else ms.GRAPH_MODE)
-    if section.mode:
-        _probe_numpy()
     ms.set_recursion_limit(section.max_call_depth)
     if section.save_graphs:
         ms.set_context(save_graphs=True, save_graphs_path=section.save_graphs_path)
@@ -58,15 +54,6 @@ def start(config: RunConfig) -> ParallelContext:
     ms.set_seed(config.seed)
     np.random.seed(config.seed)
     return context
-
-
-def _probe_numpy() -> None:
-    """Let MindSpore 2.10 look for NumPy 1, as it does at the first eager operation with a Python number.
-
-    Under NumPy 2 that one operation fails, with a long message; the next ones work. Remove with a later MindSpore.
-    """
-    with contextlib.suppress(SystemError), contextlib.redirect_stderr(io.StringIO()):
-        ms.Tensor(1.0) * 1.0
 
 
 def _device(wanted: str) -> str:

@@ -7,11 +7,17 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
-from mindspore import Parameter, Tensor, nn
+import numpy as np
+from mindspore import Tensor, nn
 
 from mindformers.errors import CheckpointError, counted
-from mindformers.weights.mapping import Plan, WeightMap, near
+from mindformers.weights.compare import mismatches
+from mindformers.weights.layout import cut
+from mindformers.weights.mapping import Plan, Step, WeightMap
 from mindformers.weights.readers import WeightFiles, read_weights
+
+NEW_HEAD = ("head.*", "pooler.*")
+"""Paths that may start fresh when weights of another task are loaded."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +54,10 @@ def load_weights(
     parameters = {item.name: item for item in model.get_parameters()}
     run_state = getattr(model, "run_state", ())
     wanted = [name for name in parameters if name not in run_state or name in files]
-    own = sum(name in parameters for name in files)
-    if own or weight_map is None:
-        known = set(files) & set(wanted)
-        plan = Plan({name: name for name in known}, {}, sorted(set(wanted) - known), sorted(set(files) - known))
-    else:
-        plan = weight_map.plan(files, wanted)
+    plan = _plan(files, wanted, weight_map)
     fresh = _fresh(plan.missing, wanted, new_parameters)
-    problems = _mismatches(plan, parameters, files, fresh)
+    shapes = {path: tuple(parameter.shape) for path, parameter in parameters.items()}
+    problems = mismatches(plan, shapes, files, fresh)
     if problems:
         raise CheckpointError(
             str(source),
@@ -63,10 +65,22 @@ def load_weights(
             "The weights belong to another model; nothing was changed. Compare "
             "model.model_config with the config.json of the weights.",
         )
-    for path, name in plan.sources.items():
-        parameter = parameters[path]
-        parameter.set_data(Tensor(files[name]).astype(parameter.dtype))
-    return LoadReport(Path(source), len(plan.sources), fresh, plan.ignored)
+    num_heads = getattr(getattr(model, "arch", None), "num_heads", 1)
+    for step in plan.steps:
+        for path, array in zip(step.paths, cut(step, files[step.theirs], num_heads)):
+            parameters[path].set_data(Tensor(np.ascontiguousarray(array)).astype(parameters[path].dtype))
+    return LoadReport(Path(source), sum(len(step.paths) for step in plan.steps), fresh, plan.ignored)
+
+
+def _plan(files: WeightFiles, wanted: Sequence[str], weight_map: Optional[WeightMap]) -> Plan:
+    """Return the plan of the weight map, or when most names in the file are ours that of equal names."""
+    known = sorted(set(files) & set(wanted))
+    if 2 * len(known) <= len(files) and weight_map is not None:
+        return weight_map.plan(files, wanted)
+    missing, surplus = sorted(set(wanted) - set(known)), sorted(set(files) - set(known))
+    ignored = {name: "this model has no such part" for name in surplus if weight_map and weight_map.may_lack(name)}
+    unexpected = [name for name in surplus if name not in ignored]
+    return Plan([Step(name, (name,)) for name in known], ignored, missing, unexpected)
 
 
 def _fresh(missing: Sequence[str], wanted: Sequence[str], patterns: Sequence[str]) -> List[str]:
@@ -77,20 +91,3 @@ def _fresh(missing: Sequence[str], wanted: Sequence[str], patterns: Sequence[str
         if group and all(path in missing for path in group):
             fresh += group
     return fresh
-
-
-def _mismatches(plan: Plan, parameters: Dict[str, Parameter], files: WeightFiles, fresh: Sequence[str]) -> List[str]:
-    problems = [f"{path} {list(parameters[path].shape)}: missing" for path in plan.missing if path not in fresh]
-    for name in plan.unexpected:
-        nearest = near(name, parameters)
-        problems.append(
-            f"{name} {list(files.shape(name))}: unknown{f'; the nearest path is {nearest}' if nearest else ''}"
-        )
-    for path, name in plan.sources.items():
-        if files.shape(name) != tuple(parameters[path].shape):
-            known_as = "" if name == path else f" (as {name})"
-            problems.append(
-                f"{path}{known_as}: shape {list(files.shape(name))} in the file, "
-                f"{list(parameters[path].shape)} in the model"
-            )
-    return problems

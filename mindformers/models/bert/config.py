@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
-from mindformers.arch.stacks import ACTIVATIONS, EncoderArch, Head, positive_fields
-from mindformers.errors import UsageError, suggestion
-
-RUN_FIELDS = ("seq_length", "compute_dtype", "param_init_type", "checkpoint_name_or_path", "expand_ratio", "num_labels")
-"""Fields that describe a run and not the weights; they are not written into a Hugging Face config."""
+from mindformers.arch.stacks import ACTIVATIONS, EncoderArch, Head
+from mindformers.models.hf_config import HFConfig
 
 
 @dataclass(frozen=True)
-class BertConfig:
+class BertConfig(HFConfig):
     """Sizes and choices of a BERT encoder."""
 
     OLD_NAMES: ClassVar[Dict[str, str]] = {
@@ -32,6 +29,12 @@ class BertConfig:
         "use_past": "an encoder has no cache",
         "use_moe": "the blocks are dense",
     }
+    REFUSED: ClassVar[Tuple[Tuple[str, Tuple[Any, ...]], ...]] = (
+        ("position_embedding_type", ("absolute",)),
+        ("is_decoder", (False,)),
+        ("add_cross_attention", (False,)),
+    )
+    RATES: ClassVar[Tuple[str, ...]] = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
     model_type: ClassVar[str] = "bert"
 
     vocab_size: int = 30522
@@ -51,6 +54,10 @@ class BertConfig:
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
     pad_token_id: int = 0
+    classifier_dropout: Optional[float] = None
+    """Dropout before a classifier; `hidden_dropout_prob` when absent."""
+    tie_word_embeddings: bool = True
+    """Whether the masked-LM head shares the token table."""
     num_labels: int = 2
     """Outputs of a classification head."""
     seq_length: Optional[int] = None
@@ -60,15 +67,6 @@ class BertConfig:
     """Type of activations on a device; a CPU computes in float32."""
     checkpoint_name_or_path: Optional[str] = None
     """Weights to start from when the run names none."""
-
-    def problem(self) -> Optional[str]:
-        """Return what is wrong with the sizes, or None."""
-        if self.hidden_act not in ACTIVATIONS:
-            return f"hidden_act is '{self.hidden_act}'.{suggestion(self.hidden_act, sorted(ACTIVATIONS))}"
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                return f"{name} is {getattr(self, name)}; it must be at least 0 and below 1"
-        return positive_fields(self.arch("none"))
 
     def arch(self, head: Head) -> EncoderArch:
         """Return the stack that this configuration describes, with a head on it."""
@@ -81,36 +79,23 @@ class BertConfig:
             intermediate_size=width,
             max_positions=self.max_position_embeddings,
             type_vocab_size=self.type_vocab_size,
+            embedding_norm=True,
             activation=ACTIVATIONS[self.hidden_act],
             norm_eps=self.layer_norm_eps,
+            embedding_dropout=self.hidden_dropout_prob,
             hidden_dropout=self.hidden_dropout_prob,
             attention_dropout=self.attention_probs_dropout_prob,
             init_std=self.initializer_range,
             pad_token_id=self.pad_token_id,
+            frozen_row=self.pad_token_id,
             head=head,
             num_labels=self.num_labels,
+            classifier_dropout=self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout,
+            head_activation=ACTIVATIONS[self.hidden_act],
+            tied_head=self.tie_word_embeddings,
         )
-
-    @classmethod
-    def from_hf(cls, values: Dict[str, Any]) -> BertConfig:
-        """Return the configuration in a Hugging Face config.json. Raises UsageError for what this encoder cannot be."""
-        refused: Tuple[Tuple[str, Any], ...] = (
-            ("position_embedding_type", "absolute"),
-            ("is_decoder", False),
-            ("add_cross_attention", False),
-        )
-        for key, accepted in refused:
-            if values.get(key, accepted) != accepted:
-                raise UsageError(f"config.json: {key} is {values[key]!r}; this encoder carries {accepted!r} alone")
-        names = {item.name for item in fields(cls)} - set(RUN_FIELDS)
-        config = cls(**{key: value for key, value in values.items() if key in names and value is not None})
-        wrong = config.problem()
-        if wrong:
-            raise UsageError(f"config.json: {wrong}")
-        return config
 
     def to_hf(self) -> Dict[str, Any]:
         """Return what Hugging Face's config.json holds."""
-        kept = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in RUN_FIELDS}
-        kept["intermediate_size"] = self.arch("none").intermediate_size
-        return {"model_type": self.model_type, **kept, "position_embedding_type": "absolute"}
+        width = self.arch("none").intermediate_size
+        return {**super().to_hf(), "intermediate_size": width, "position_embedding_type": "absolute"}

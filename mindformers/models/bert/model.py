@@ -14,7 +14,25 @@ class BertModel(Pretrained, EncoderModel):
     config_class, weight_map, head_name, is_base = BertConfig, WEIGHTS, "pooler", True
 
 
+class BertForMaskedLM(Pretrained, EncoderModel):
+    """Which token stands behind a mask: logits [B, S, V]."""
+
+    config_class, weight_map, head_name = BertConfig, WEIGHTS, "masked_lm"
+
+
+class BertForSequenceClassification(Pretrained, EncoderModel):
+    """A label or a number for a text or a pair: logits [B, labels]."""
+
+    config_class, weight_map, head_name = BertConfig, WEIGHTS, "sequence_classification"
+
+
+class BertForTokenClassification(Pretrained, EncoderModel):
+    """A label for every token: logits [B, S, labels]."""
+
+    config_class, weight_map, head_name = BertConfig, WEIGHTS, "token_classification"
+
+
 class BertForQuestionAnswering(Pretrained, EncoderModel):
-    """Marks where an answer starts and ends: logits [B, S] each, or the loss when both positions are given."""
+    """Marks where an answer starts and ends: logits [B, S] each."""
 
     config_class, weight_map, head_name = BertConfig, WEIGHTS, "question_answering"

@@ -1,0 +1,88 @@
+"""The decoder of every decoder-only family: embeddings, causal pre-norm layers, and what stands on them.
+
+Shape suffixes: B batch, T tokens, D hidden, N heads.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import mindspore as ms
+from mindspore import Tensor, nn, ops
+from mindspore import dtype as mstype
+
+from mindformers.arch.stacks import DecoderArch
+from mindformers.models.heads import check_targets
+from mindformers.models.stack import check_arch, complete, padding_bias
+from mindformers.nn import functional
+from mindformers.nn.alibi import alibi_slopes
+from mindformers.nn.block import PreNormBlock
+from mindformers.nn.embedding import Embeddings
+from mindformers.nn.norm import norm
+from mindformers.nn.rope import RotaryAngles
+
+
+class DecoderModel(nn.Cell):
+    """A decoder built from `arch` (Radford et al. 2019; Touvron et al. 2023, arXiv:2302.13971).
+
+    Parameter names are canonical paths; `seed` and `fill` as in `stack.complete`. Raises UsageError for sizes that do
+    not fit together.
+    """
+
+    def __init__(
+        self,
+        arch: DecoderArch,
+        compute_dtype: str = "float32",
+        param_dtype: str = "float32",
+        seed: Optional[int] = None,
+        fill: bool = True,
+    ):
+        super().__init__()
+        check_arch(arch)
+        dtype = functional.compute_dtype(compute_dtype, ms.get_context("device_target"))
+        self.embed = Embeddings(arch, dtype)
+        self.layers = nn.CellList([PreNormBlock(arch, index, has_score_bias=True) for index in range(arch.num_layers)])
+        self.norm_out = norm(arch.norm, arch.hidden_size, arch.norm_eps)
+        self.is_rotary, self.is_alibi = arch.positions == "rotary", arch.positions == "alibi"
+        if self.is_rotary:
+            self.angles = RotaryAngles(arch.rotary, arch.head_size)
+        if self.is_alibi:
+            self.slopes = Tensor(alibi_slopes(arch.num_heads).reshape(1, -1, 1, 1))
+        complete(self, arch, arch.num_layers, seed, fill, param_dtype)
+
+    def construct(
+        self, input_ids, attention_mask=None, position_ids=None, labels=None, start_positions=None, end_positions=None
+    ):
+        """Run a batch; all inputs are int32 or int64, [B, T] but for the targets of whole texts, [B].
+
+        attention_mask is 1 for tokens and 0 for padding. Returns float32: without a head hidden states [B, T, D], else
+        what `models.heads` says: logits, or a scalar loss with targets.
+        """
+        check_targets(self.has_head, self.takes_labels, labels, start_positions, end_positions)
+        noise = None
+        if self.training and self.drops:
+            noise = self.dropout.tables(self.dropout(), 0, input_ids.shape[0], input_ids.shape[1], 0)
+        table_VE = self.embed.tokens.table()
+        hidden_BTD = self.decode(input_ids, attention_mask, position_ids, noise, table_VE)
+        if self.has_head:
+            return self.head(hidden_BTD, None, table_VE, input_ids, labels, start_positions, end_positions, noise)
+        return hidden_BTD.astype(mstype.float32)
+
+    def decode(self, input_ids_BT, attention_mask_BT, position_ids_BT, noise=None, table_VE=None):
+        """Return the last hidden states, normed, [B, T, D] in the compute type."""
+        batch, length = input_ids_BT.shape[0], input_ids_BT.shape[1]
+        key_bias = padding_bias(attention_mask_BT, input_ids_BT)
+        positions_1T = ops.arange(length).astype(mstype.int32).expand_dims(0)
+        rotation = None
+        if self.is_rotary:
+            rotation = self.angles(positions_1T if position_ids_BT is None else position_ids_BT)
+        if self.is_alibi:
+            shape = (batch, self.slopes.shape[1], length, 1)
+            distance = positions_1T.astype(mstype.float32).reshape(1, 1, -1, 1)
+            # Position of the key instead of its distance: they differ by a constant in a row of scores (nn.alibi).
+            key_bias = ops.broadcast_to(key_bias, shape) + ops.broadcast_to(self.slopes * distance, shape)
+        causal_11TT = functional.causal_bias(length, length)
+        x_BTD = self.embed(input_ids_BT, None, position_ids_BT, noise, table_VE)
+        for layer in self.layers:
+            x_BTD = layer(x_BTD, key_bias, causal_11TT, rotation, noise)
+        return self.norm_out(x_BTD)

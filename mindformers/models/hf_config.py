@@ -1,0 +1,169 @@
+"""What every family's configuration shares: reading and writing Hugging Face's config.json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Type, TypeVar, Union
+
+from mindformers.arch.stacks import ACTIVATIONS, Head, Rotary, StackArch, arch_problem
+from mindformers.errors import OutputError, UsageError, suggestion
+
+RUN_FIELDS = frozenset(
+    {
+        "seq_length",
+        "compute_dtype",
+        "param_init_type",
+        "checkpoint_name_or_path",
+        "expand_ratio",
+        "num_labels",
+        "max_decode_length",
+        "repetition_penalty",
+        "length_penalty",
+        "max_length",
+        "top_k",
+        "top_p",
+        "do_sample",
+    }
+)
+"""Fields that describe a run and not the weights; they are not written into a Hugging Face config."""
+
+Config = TypeVar("Config", bound="HFConfig")
+
+
+class HFConfig:
+    """Mixin of a family's frozen dataclass, whose fields are named as in Hugging Face's config.json."""
+
+    model_type: ClassVar[str]
+    REFUSED: ClassVar[Tuple[Tuple[str, Tuple[Any, ...]], ...]] = ()
+    """Keys of config.json that this family's stack cannot carry -> the values it can."""
+    ACTIVATION: ClassVar[str] = "hidden_act"
+    """The field that names the activation."""
+    RATES: ClassVar[Tuple[str, ...]] = ()
+    """Fields that are shares of dropped elements."""
+    SPELLINGS: ClassVar[Mapping[str, str]] = {}
+    """Other keys that config.json files of this family use -> our field."""
+
+    def arch(self, head: Head) -> StackArch:
+        """Return the stack that this configuration describes, with a head on it."""
+        raise NotImplementedError
+
+    def problem(self) -> Optional[str]:
+        """Return what is wrong with the configuration, or None."""
+        name = getattr(self, self.ACTIVATION, None)
+        if name is not None and name not in ACTIVATIONS:
+            return f"{self.ACTIVATION} is '{name}'.{suggestion(name, sorted(ACTIVATIONS))}"
+        for rate in self.RATES:
+            value = getattr(self, rate)
+            if value is not None and not 0.0 <= value < 1.0:
+                return f"{rate} is {value}; it must be at least 0 and below 1"
+        return self.own_problem() or arch_problem(self.arch("none"))
+
+    def own_problem(self) -> Optional[str]:
+        """Return what is wrong by the family's own rules, or None."""
+        return None
+
+    @classmethod
+    def from_hf(cls: Type[Config], values: Mapping[str, Any]) -> Config:
+        """Return the configuration in a config.json. Raises UsageError with everything that this stack cannot carry."""
+        known = {cls.SPELLINGS.get(key, key): value for key, value in values.items()}
+        problems: List[str] = []
+        for key, accepted in cls.REFUSED:
+            if known.get(key, accepted[0]) not in accepted:
+                able = " or ".join(repr(item) for item in accepted)
+                problems.append(f"{key} is {known[key]!r}; this family carries {able} alone")
+        own = {item.name for item in fields(cls)}  # type: ignore[arg-type]
+        names = own - RUN_FIELDS
+        given = {key: value for key, value in known.items() if key in names and value is not None}
+        labels = known.get("id2label")
+        count = len(labels) if isinstance(labels, dict) and labels else known.get("num_labels")
+        if "num_labels" in own and isinstance(count, int):
+            given["num_labels"] = count
+        try:
+            config = cls(**given)
+            wrong = config.problem()
+        except (TypeError, ZeroDivisionError) as error:
+            wrong = f"a value has the wrong type: {error}"
+        if wrong:
+            problems.append(wrong)
+        if problems:
+            raise UsageError("config.json: " + "\n  ".join(problems))
+        return config
+
+    def to_hf(self) -> Dict[str, Any]:
+        """Return what Hugging Face's config.json holds."""
+        names = [item.name for item in fields(self) if item.name not in RUN_FIELDS]  # type: ignore[arg-type]
+        values: Dict[str, Any] = {"model_type": self.model_type, **{name: getattr(self, name) for name in names}}
+        if hasattr(self, "num_labels"):
+            values["id2label"] = {str(number): f"LABEL_{number}" for number in range(self.num_labels)}
+            values["label2id"] = {label: int(number) for number, label in values["id2label"].items()}
+        return values
+
+    def save_pretrained(self, folder: Union[str, Path]) -> Path:
+        """Write config.json, replacing an earlier one, and return it; fields of a run are not in it (`RUN_FIELDS`).
+
+        Raises OutputError when the folder cannot be written.
+        """
+        file = Path(folder) / "config.json"
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(self.to_hf(), indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{file}: cannot be written: {error.strerror or error}; choose another folder") from error
+        return file
+
+
+ROPE_KINDS = {"default": "none", "none": "none", "linear": "linear", "dynamic": "dynamic", "ntk": "dynamic"}
+"""What config.json files call a scaling of rotary positions -> `arch.stacks.RotaryScaling`."""
+
+
+class RopeConfig(HFConfig):
+    """Mixin of families with rotary positions; it reads three of their fields."""
+
+    rope_theta: float
+    rope_scaling: Optional[Dict[str, Any]]
+    max_position_embeddings: int
+
+    @classmethod
+    def from_hf(cls: Type[Config], values: Mapping[str, Any]) -> Config:
+        """As `HFConfig.from_hf`; `rope_parameters`, the newer spelling, also holds theta."""
+        known = dict(values)
+        newer = known.pop("rope_parameters", None)
+        if isinstance(newer, dict):
+            theta = newer.get("rope_theta")
+            if theta is not None:
+                known["rope_theta"] = theta
+            known["rope_scaling"] = {key: value for key, value in newer.items() if key != "rope_theta"}
+        scaling = known.get("rope_scaling")
+        if isinstance(scaling, dict) and _rope_kind(scaling) in ("default", "none"):
+            known["rope_scaling"] = None
+        return super().from_hf(known)
+
+    def own_problem(self) -> Optional[str]:
+        """Return what is wrong with the scaling, or None."""
+        scaling = self.rope_scaling
+        if scaling is None:
+            return None
+        kind = _rope_kind(scaling)
+        if kind not in ROPE_KINDS:
+            return f"rope_scaling is '{kind}'; accepted: linear or dynamic.{suggestion(kind, sorted(ROPE_KINDS))}"
+        factor = scaling.get("factor")
+        if not isinstance(factor, (int, float)) or factor < 1.0:
+            return f"rope_scaling.factor is {factor!r}; it must be a number of at least 1"
+        return None
+
+    def rotary(self) -> Rotary:
+        """Return the rotary positions that the fields describe."""
+        scaling = self.rope_scaling or {}
+        kind = ROPE_KINDS.get(_rope_kind(scaling), "none")
+        return Rotary(
+            theta=self.rope_theta,
+            scaling=kind,  # type: ignore[arg-type]
+            factor=float(scaling.get("factor", 1.0)),
+            trained_length=self.max_position_embeddings,
+        )
+
+
+def _rope_kind(scaling: Mapping[str, Any]) -> str:
+    return str(scaling.get("rope_type", scaling.get("type", "default")))
