@@ -66,6 +66,7 @@ def _dispatch(arguments: List[str]) -> int:
 
     listing = commands.add_parser("list", help="what there is: tasks, models, configs")
     listing.add_argument("what", choices=("tasks", "models", "configs"))
+    listing.add_argument("--params", action="store_true", help="with models: the number of parameters of every size")
     listing.add_argument("--register_path", help="folder of Python files that register your own components")
     listing.set_defaults(call=_list)
 
@@ -74,6 +75,16 @@ def _dispatch(arguments: List[str]) -> int:
     corpus.add_argument("--seed", type=int, default=0)
     corpus.add_argument("--overwrite", action="store_true", help="replace an earlier corpus of other settings")
     corpus.set_defaults(call=_corpus)
+
+    convert = commands.add_parser("convert", help="turn a model folder into another library's names, type or shards")
+    convert.add_argument("source", help="folder with config.json and weights, or a weight file beside its config.json")
+    convert.add_argument("target", help="folder to write")
+    convert.add_argument("--from", dest="source_names", choices=("hf", "native"), required=True, help="whose names")
+    convert.add_argument("--to", dest="target_names", choices=("hf", "native"), required=True, help="whose names")
+    convert.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), help="default: as it is stored")
+    convert.add_argument("--shard-size", default="5GB", help="largest weight file, e.g. 500MB, 5GB or 2GiB")
+    convert.add_argument("--overwrite", action="store_true", help="replace the model that lies in the target")
+    convert.set_defaults(call=_convert)
 
     kept, free = flags.split_free(arguments)
     parsed = parser.parse_args(kept)
@@ -110,10 +121,15 @@ def _check(arguments: argparse.Namespace, free: Sequence[str]) -> int:
 
 
 def _list(arguments: argparse.Namespace, _: Sequence[str]) -> int:
-    from mindformers.listing import configs, models, tasks
+    from mindformers.listing import configs, models, parameters, tasks
 
     if arguments.register_path:
         register_folder(arguments.register_path)
+    if arguments.params:
+        if arguments.what != "models":
+            raise UsageError(f"list {arguments.what} --params: only models have parameters")
+        print(parameters())
+        return 0
     print({"tasks": tasks, "models": models, "configs": configs}[arguments.what]())
     return 0
 
@@ -122,6 +138,16 @@ def _corpus(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     from mindformers.data.corpus import write_corpus
 
     print(write_corpus(Path(arguments.folder), seed=arguments.seed, overwrite=arguments.overwrite))
+    return 0
+
+
+def _convert(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from mindformers.weights.convert import convert
+    from mindformers.weights.writers import byte_count
+
+    shard_bytes = byte_count(arguments.shard_size)
+    names = arguments.source_names, arguments.target_names
+    print(convert(arguments.source, arguments.target, *names, arguments.dtype, shard_bytes, arguments.overwrite))
     return 0
 
 

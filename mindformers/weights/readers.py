@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
 
@@ -11,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from mindformers.errors import CheckpointError, MissingExtraError
+from mindformers.weights.stored import KIND_OF_NUMPY, KINDS, StoredTensor, halved, widened
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -22,22 +24,27 @@ EXPECTED = f"expected {SINGLE}, {INDEX}, {BIN} or {BIN_INDEX} in the folder, or 
 class WeightFiles(Mapping[str, np.ndarray]):
     """Names to arrays of one or more files; an array is read when it is asked for. bfloat16 comes as float32."""
 
-    def __init__(self, source: Path, readers: Mapping[str, Tuple[Callable[[str], np.ndarray], Tuple[int, ...]]]):
+    def __init__(self, source: Path, tensors: Mapping[str, StoredTensor]):
         self.source = source
-        self._readers = dict(readers)
+        self._tensors = dict(tensors)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self._readers[name][0](name)
+        tensor = self._tensors[name]
+        return widened(tensor.read()) if tensor.kind == "BF16" else tensor.read()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._readers)
+        return iter(self._tensors)
 
     def __len__(self) -> int:
-        return len(self._readers)
+        return len(self._tensors)
 
     def shape(self, name: str) -> Tuple[int, ...]:
         """Return a shape without reading the array."""
-        return self._readers[name][1]
+        return self._tensors[name].shape
+
+    def stored(self, name: str) -> StoredTensor:
+        """Return the tensor as the file has it, bfloat16 as its 16-bit words."""
+        return self._tensors[name]
 
 
 def read_weights(source: Path) -> WeightFiles:
@@ -47,19 +54,19 @@ def read_weights(source: Path) -> WeightFiles:
     file without PyTorch.
     """
     source = Path(source)
-    readers: Dict[str, Tuple[Callable[[str], np.ndarray], Tuple[int, ...]]] = {}
+    tensors: Dict[str, StoredTensor] = {}
     for file in _files(source):
         opened = {".safetensors": _safetensors, ".bin": _bin, ".pt": _bin, ".ckpt": _ckpt}.get(file.suffix)
         if opened is None:
             raise CheckpointError(str(file), [f"not a weight file by its ending '{file.suffix}'"], EXPECTED + ".")
         found = opened(file)
-        twice = sorted(set(found) & set(readers))
+        twice = sorted(set(found) & set(tensors))
         if twice:
             raise CheckpointError(str(file), [f"{name}: in another shard too" for name in twice])
-        readers.update(found)
-    if not readers:
+        tensors.update(found)
+    if not tensors:
         raise CheckpointError(str(source), ["holds no tensor"], EXPECTED + ".")
-    return WeightFiles(source, readers)
+    return WeightFiles(source, tensors)
 
 
 def _files(source: Path) -> List[Path]:
@@ -90,43 +97,66 @@ def _shards(index: Path) -> List[Path]:
     return [index.parent / name for name in names]
 
 
-def _safetensors(file: Path) -> Dict[str, Tuple[Callable[[str], np.ndarray], Tuple[int, ...]]]:
+def _safetensors(file: Path) -> Dict[str, StoredTensor]:
     try:
-        handle = safe_open(str(file), framework="numpy")
-        slices = {name: handle.get_slice(name) for name in handle.keys()}
+        # The library checks the file as a whole: header, sizes, no overlap, no hole. It would also map it, and what
+        # is read through a map stays in the process's memory, so tensors are read by their place instead.
+        with safe_open(str(file), framework="numpy"):
+            pass
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(length))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             str(file), [f"not a whole safetensors file: {error}"], "It may have been cut off while it was copied."
         ) from error
-    found = {}
-    for name, part in slices.items():
-        read = _bfloat16(file) if part.get_dtype() == "BF16" else handle.get_tensor
-        found[name] = (read, tuple(part.get_shape()))
-    return found
+    header.pop("__metadata__", None)
+    return {
+        name: StoredTensor(
+            entry["dtype"],
+            tuple(entry["shape"]),
+            _reader(file, name, entry, 8 + length),
+            (file, 8 + length + entry["data_offsets"][0]),
+        )
+        for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"])
+    }
 
 
-def _bfloat16(file: Path) -> Callable[[str], np.ndarray]:
-    """Return a reader of bfloat16 tensors, which NumPy does not know: their 16 bits are the upper half of a float32."""
+def _reader(file: Path, name: str, entry: Mapping[str, Any], data: int) -> Callable[[], np.ndarray]:
+    """Return what reads the tensor of a header's entry; `data` is where the tensors begin, in bytes."""
 
-    def read(name: str) -> np.ndarray:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            entry = json.loads(stream.read(length))[name]
-            begin, end = entry["data_offsets"]
-            stream.seek(8 + length + begin)
-            words = np.frombuffer(stream.read(end - begin), np.uint16)
-        return (words.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
+    def read() -> np.ndarray:
+        _require_known(file, name, entry["dtype"])
+        array = np.empty(entry["shape"], KINDS[entry["dtype"]])
+        try:
+            with file.open("rb") as stream:
+                stream.seek(data + entry["data_offsets"][0])
+                done = stream.readinto(array.reshape(-1).view(np.uint8).data)
+        except OSError as error:
+            raise CheckpointError(str(file), [f"{name}: cannot be read: {error.strerror or error}"]) from error
+        if done != array.nbytes:
+            raise CheckpointError(str(file), [f"{name}: the file has become shorter since it was opened"])
+        return array
 
     return read
 
 
-def _bin(file: Path) -> Dict[str, Tuple[Callable[[str], np.ndarray], Tuple[int, ...]]]:
+def _require_known(file: Path, name: str, kind: str) -> None:
+    if kind not in KINDS:
+        raise CheckpointError(str(file), [f"{name}: stored as {kind}"], f"Readable types: {', '.join(KINDS)}.")
+
+
+def _bin(file: Path) -> Dict[str, StoredTensor]:
     try:
         import torch
     except ImportError as error:
         raise MissingExtraError("torch", "torch", f"reading {file.name}") from error
     try:
-        tensors: Dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        # Only files in torch's newer format, which are archives, can be mapped; an older one is loaded as a whole.
+        # Pages of a map that were read count as the process's memory until the system wants them back.
+        tensors: Dict[str, Any] = torch.load(
+            file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file) or None
+        )
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise CheckpointError(
@@ -135,14 +165,20 @@ def _bin(file: Path) -> Dict[str, Tuple[Callable[[str], np.ndarray], Tuple[int, 
             "A file that holds code or other objects is refused; a damaged one must be copied again.",
         ) from error
 
-    def read(name: str) -> np.ndarray:
-        tensor = tensors[name]
-        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).contiguous().numpy()
+    def stored(name: str, tensor: Any) -> StoredTensor:
+        kind = _kind(str(tensor.dtype).rsplit(".", 1)[-1])
 
-    return {name: (read, tuple(tensor.shape)) for name, tensor in tensors.items() if isinstance(tensor, torch.Tensor)}
+        def read() -> np.ndarray:
+            _require_known(file, name, kind)
+            plain = tensor.detach().contiguous()
+            return plain.view(torch.int16).numpy().view("<u2") if kind == "BF16" else plain.numpy()
+
+        return StoredTensor(kind, tuple(tensor.shape), read)
+
+    return {name: stored(name, tensor) for name, tensor in tensors.items() if isinstance(tensor, torch.Tensor)}
 
 
-def _ckpt(file: Path) -> Dict[str, Tuple[Callable[[str], np.ndarray], Tuple[int, ...]]]:
+def _ckpt(file: Path) -> Dict[str, StoredTensor]:
     import mindspore as ms
 
     try:
@@ -150,8 +186,18 @@ def _ckpt(file: Path) -> Dict[str, Tuple[Callable[[str], np.ndarray], Tuple[int,
     except (ValueError, RuntimeError, TypeError, OSError) as error:
         raise CheckpointError(str(file), [f"not a whole MindSpore checkpoint: {str(error).splitlines()[0]}"]) from error
 
-    def read(name: str) -> np.ndarray:
-        value = parameters[name]
-        return (value.astype(ms.float32) if value.dtype == ms.bfloat16 else value).asnumpy()
+    def stored(name: str, value: Any) -> StoredTensor:
+        kind = _kind(str(value.dtype).lower())
 
-    return {name: (read, tuple(parameter.shape)) for name, parameter in parameters.items()}
+        def read() -> np.ndarray:
+            _require_known(file, name, kind)
+            return halved(value.astype(ms.float32).asnumpy()) if kind == "BF16" else value.asnumpy()
+
+        return StoredTensor(kind, tuple(value.shape), read)
+
+    return {name: stored(name, parameter) for name, parameter in parameters.items()}
+
+
+def _kind(dtype: str) -> str:
+    """Return safetensors' name of a type that PyTorch or MindSpore calls `dtype`; the same word when it has none."""
+    return "BF16" if dtype == "bfloat16" else KIND_OF_NUMPY.get(dtype, dtype)

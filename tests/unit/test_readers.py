@@ -11,7 +11,8 @@ from mindspore import nn
 from mindformers.errors import CheckpointError, OutputError
 from mindformers.weights.readers import read_weights
 from mindformers.weights.restore import load_weights
-from mindformers.weights.writers import save_folder, save_safetensors
+from mindformers.weights.stored import StoredTensor
+from mindformers.weights.writers import save_folder, save_safetensors, save_tensors
 
 
 @pytest.fixture
@@ -54,6 +55,41 @@ def test_bfloat16_comes_as_float32(tmp_path):
     header = json.dumps({"x": {"dtype": "BF16", "shape": [3], "data_offsets": [0, 6]}}).encode()
     (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + words)
     assert np.array_equal(read_weights(tmp_path)["x"], values)
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "bin", "ckpt"])
+def test_bfloat16_is_also_there_as_the_words_of_the_file(tmp_path, ending):
+    words = np.array([[0x3F80, 0xC020], [0x7F80, 0x0001]], np.uint16)
+    file = tmp_path / f"x.{ending}"
+    if ending == "safetensors":
+        save_tensors(tmp_path, {"x": StoredTensor("BF16", (2, 2), lambda: words)})
+        file = tmp_path / "model.safetensors"
+    elif ending == "bin":
+        torch = pytest.importorskip("torch", reason="needs: pip install 'mindformers[torch]'")
+        torch.save({"x": torch.from_numpy(words.view(np.int16)).view(torch.bfloat16)}, file)
+    else:
+        numbers = (words.astype(np.uint32) << 16).view(np.float32)
+        ms.save_checkpoint([{"name": "x", "data": ms.Tensor(numbers, ms.bfloat16)}], str(file))
+    files = read_weights(file)
+    assert files.stored("x").kind == "BF16"
+    assert np.array_equal(files.stored("x").read(), words)
+    assert np.array_equal(files["x"], (words.astype(np.uint32) << 16).view(np.float32))
+
+
+def test_a_bin_file_of_the_older_format_and_of_parameters_is_read(tmp_path, arrays):
+    torch = pytest.importorskip("torch", reason="needs: pip install 'mindformers[torch]'")
+    parameters = {name: torch.nn.Parameter(torch.tensor(array)) for name, array in arrays.items()}
+    torch.save(parameters, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    assert np.array_equal(read_weights(tmp_path)["part1.weight"], arrays["part1.weight"])
+
+
+def test_a_type_that_numpy_lacks_is_named_when_it_is_read(tmp_path):
+    header = json.dumps({"x": {"dtype": "F8_E4M3", "shape": [3], "data_offsets": [0, 3]}}).encode()
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(3))
+    files = read_weights(tmp_path)
+    assert files.shape("x") == (3,)
+    with pytest.raises(CheckpointError, match="x: stored as F8_E4M3"):
+        files["x"]
 
 
 def test_a_file_that_was_cut_off_is_named(tmp_path, arrays):
