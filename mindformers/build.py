@@ -25,8 +25,9 @@ from mindformers.tokenizers.find import find_tokenizer
 from mindformers.train.checkpoint import is_checkpoint, load_training_state
 from mindformers.train.checkpoint_files import require_valid
 from mindformers.train.loss_scale import DynamicLossScale, FixedLossScale
-from mindformers.weights.find import find_weights
-from mindformers.weights.restore import load_weights
+from mindformers.weights.find import find_local, find_weights
+from mindformers.weights.labels import read_labels
+from mindformers.weights.restore import NEW_HEAD, load_weights
 
 TRAINING = folders.TRAINING
 
@@ -90,7 +91,16 @@ def _resumed(config: RunConfig) -> Optional[Path]:
     """Return the training checkpoint that a train run continues, None for a fresh start."""
     if config.resume:
         return _newest(config)
-    return find_weights(config.load_checkpoint) if config.load_checkpoint else None
+    if not config.load_checkpoint:
+        return None
+    found = find_local(config.load_checkpoint)
+    if found is None:
+        raise CheckpointError(
+            config.load_checkpoint,
+            ["no such file or folder"],
+            "run_mode train continues a training checkpoint on this machine; finetune starts from weights.",
+        )
+    return found
 
 
 def weights_source(config: RunConfig) -> Optional[Path]:
@@ -131,10 +141,14 @@ def tokenizer(config: RunConfig, weights: Optional[Path]) -> Any:
     return find_tokenizer(sections[0] if sections else None, weights)
 
 
-def task(config: RunConfig, tokenizer_: Any, given: Given) -> Any:
-    """Return the task object: data, head, metric and prediction format."""
+def task(config: RunConfig, tokenizer_: Any, given: Given, weights: Optional[Path]) -> Any:
+    """Return the task object: data, head, metric and prediction format; `weights` may name its labels."""
     cls = REGISTRY.resolve(Type.TRAINER, config.trainer.type)
-    return cls.from_config(config, given.tokenizer if given.tokenizer is not None else tokenizer_)
+    made = cls.from_config(config, given.tokenizer if given.tokenizer is not None else tokenizer_)
+    labels = read_labels(weights) if weights is not None and hasattr(made, "adopt_labels") else None
+    if labels is not None:
+        made.adopt_labels(labels)
+    return made
 
 
 def model(config: RunConfig, context: ParallelContext, given: Given) -> nn.Cell:
@@ -246,7 +260,7 @@ def restore(
             f"{weights} holds weights without a training state, so it cannot be resumed; "
             "use --run_mode finetune to start training from these weights"
         )
-    fresh_head = ("head.*",) if config.run_mode == "finetune" else ()
+    fresh_head = NEW_HEAD if config.run_mode == "finetune" else ()
     report = load_weights(model_, weights, weight_map=getattr(model_, "weight_map", None), new_parameters=fresh_head)
     logger.info("weights: %s", report)
     if not resumes:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import List, Sequence
 
-from mindformers.catalog import REGISTRY, TASKS
+from mindformers.arch.paths import count, parameter_table
+from mindformers.arch.stacks import HEAD_OF_CLASS, Head
+from mindformers.catalog import FAMILIES, REGISTRY, TASKS
+from mindformers.config.model_files import DescribedModel, model_files, read_model
 from mindformers.config.places import configs_folder, run_files
 from mindformers.config.source import read_file
 from mindformers.registry import BUILT_IN
@@ -36,6 +39,42 @@ def models() -> str:
     return table([*rows, *((name, name, "(registered by you)") for name in own)])
 
 
+def parameters() -> str:
+    """Return one line per shipped size: its family, configuration class, head and number of parameters.
+
+    Nothing is allocated: the numbers come from the table of parameters. `counted_head` says what is counted.
+    """
+    rows: List[Sequence[str]] = [("model", "family", "configuration", "with head", "parameters", "")]
+    for name, file in model_files().items():
+        described = read_model(file)
+        number = parameter_count(described)
+        row = (name, described.config.model_type, type(described.config).__name__, counted_head(described))
+        rows.append((*row, f"{number:,}", rounded(number)))
+    return table(rows, right=(4, 5))
+
+
+def parameter_count(described: DescribedModel) -> int:
+    """Return the number of trainable parameters; a tied output table is counted once."""
+    return count(parameter_table(described.config.arch(counted_head(described))))
+
+
+def counted_head(described: DescribedModel) -> Head:
+    """Return the head that counts: that of the class which the file names, else the one of the published number.
+
+    Published are encoders with their pooler and without a task's head, and text generators with their output table.
+    """
+    family = FAMILIES[described.config.model_type]
+    named = [ending for ending, name in family.classes.items() if name == described.class_name]
+    endings = [item for item in ("ForCausalLM", "ForSeq2SeqLM") if item in family.heads]
+    ending = (named or endings or [""])[0]
+    return "pooler" if ending == "" and not endings else HEAD_OF_CLASS[ending]
+
+
+def rounded(number: int) -> str:
+    """Return a number in billions or millions: ``6.74 B``, ``109.5 M``."""
+    return f"{number / 1e9:.2f} B" if number >= 999_950_000 else f"{number / 1e6:.1f} M"
+
+
 def configs() -> str:
     """Return one line per run file: its name and what it is for."""
     rows: List[Sequence[str]] = [("name", "file", "about")]
@@ -46,10 +85,16 @@ def configs() -> str:
     return table(rows)
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as columns of even width, the first row as the head."""
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Return rows as columns of even width, the first row as the head; the columns `right` end evenly."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in rows
+    ]
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 

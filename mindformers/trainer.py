@@ -15,7 +15,7 @@ from mindformers.config.layers import override
 from mindformers.config.places import find_config
 from mindformers.config.source import Layer, from_dict
 from mindformers.errors import CheckpointError, OutputError, UsageError
-from mindformers.models.auto import AutoConfig, model_class
+from mindformers.models.auto import AutoConfig, class_name
 from mindformers.registry import MindFormerModuleType as Type
 from mindformers.run import run
 from mindformers.runners import folders
@@ -159,11 +159,11 @@ class Trainer:
     def _folder_layer(self, folder: Path) -> Layer:
         """Return the model section that a Hugging Face folder describes."""
         config = AutoConfig.from_pretrained(folder)
-        head = TASKS[self.task].head if self.task in TASKS else "Model"
+        head = TASKS[self.task].head if self.task in TASKS else ""
         options = {key: value for key, value in vars(config).items() if value is not None}
         options.pop("seq_length", None)  # a matter of the run, not of the weights
         section = {
-            "arch": {"type": model_class(config, head).__name__},
+            "arch": {"type": class_name(config, head)},
             "model_config": {"type": type(config).__name__, **options},
         }
         return from_dict({"model": section}, str(folder / "config.json"))

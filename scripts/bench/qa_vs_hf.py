@@ -42,7 +42,7 @@ class Setting:
     """In place of the weights' own."""
 
 
-SETTINGS = {"short": Setting(1500, 400, 192, 8, 1, 3e-4), "full": Setting(None, None, 384, 12, 2)}
+SETTINGS = {"short": Setting(2400, 400, 192, 8, 1, 3e-4), "full": Setting(None, None, 384, 12, 2)}
 
 
 def main() -> None:
