@@ -46,6 +46,7 @@ RELEASED: Dict[str, str] = {
     "bloom_7b1": "bigscience/bloom-7b1",
     "bloom_176b": "bigscience/bloom",
     "internlm_7b": "internlm/internlm-7b",
+    "aquila_7b": "BAAI/Aquila-7B",
 }
 """Our names of released weights -> where the hub has them. Names that the hub knows itself need no row (gpt2)."""
 OUR_OWNER = "mindspore"
