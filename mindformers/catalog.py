@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Dict
+from dataclasses import dataclass, field
+from typing import Dict, Mapping, Tuple
 
 from mindformers.registry import Entry, Registry
 from mindformers.registry import MindFormerModuleType as Type
@@ -11,6 +11,8 @@ from mindformers.registry import MindFormerModuleType as Type
 OPTIONS = "mindformers.config.options"
 NONE = f"{OPTIONS}:NoOptions"
 SCHEDULES = "mindformers.optim.schedules"
+TOKENIZERS = "mindformers.config.tokenizer_options"
+SENTENCEPIECE = "mindformers.tokenizers.sentencepiece_models"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,75 @@ class Task:
 
 TASKS: Dict[str, Task] = {
     "question_answering": Task("ForQuestionAnswering", "SQuADDataLoader", default_model="qa_bert_base_uncased"),
+    "token_classification": Task(
+        "ForTokenClassification", "CLUENERDataLoader", default_model="tokcls_bert_base_chinese"
+    ),
+    "text_classification": Task(
+        "ForSequenceClassification", "TextClassificationDataLoader", default_model="txtcls_bert_base_uncased"
+    ),
+    "text_generation": Task("ForCausalLM", "TextDataLoader", default_model="gpt2"),
 }
+
+ENCODER_HEADS = ("", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
+DECODER_HEADS = ("", "ForCausalLM", "ForSequenceClassification", "ForTokenClassification")
+
+
+@dataclass(frozen=True)
+class Family:
+    """A model family: where it lives, and its class for each head."""
+
+    prefix: str
+    """Beginning of its class names."""
+    package: str
+    heads: Tuple[str, ...]
+    """Endings of its classes, "" for the model without a head."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Ending -> class name where it is not prefix + ending."""
+
+    @property
+    def config(self) -> str:
+        """Name of the configuration class."""
+        return f"{self.prefix}Config"
+
+    @property
+    def classes(self) -> Dict[str, str]:
+        """Ending -> class name."""
+        return {head: self.names.get(head, self.prefix + (head or "Model")) for head in self.heads}
+
+
+_M = "mindformers.models"
+FAMILIES: Dict[str, Family] = {
+    "bert": Family("Bert", f"{_M}.bert", ENCODER_HEADS),
+    "roberta": Family("Roberta", f"{_M}.roberta", ENCODER_HEADS),
+    "albert": Family("Albert", f"{_M}.albert", ENCODER_HEADS),
+    "gpt2": Family("GPT2", f"{_M}.gpt2", DECODER_HEADS, {"ForCausalLM": "GPT2LMHeadModel"}),
+    "llama": Family("Llama", f"{_M}.llama", DECODER_HEADS),
+    "baichuan": Family("Baichuan", f"{_M}.baichuan", DECODER_HEADS[:3]),
+    "bloom": Family("Bloom", f"{_M}.bloom", DECODER_HEADS),
+    "internlm": Family("InternLM", f"{_M}.internlm", DECODER_HEADS[:3]),
+    "aquila": Family("Aquila", f"{_M}.aquila", DECODER_HEADS[:3]),
+    "t5": Family("T5", f"{_M}.t5", ("", "ForSeq2SeqLM"), {"ForSeq2SeqLM": "T5ForConditionalGeneration"}),
+}
+"""Hugging Face's `model_type` -> the family."""
+
+RELATIVES: Dict[str, str] = {
+    **dict.fromkeys(
+        ("mistral", "qwen2", "qwen3", "gemma", "phi", "phi3", "cohere", "deepseek", "yi", "internlm2"), "llama"
+    ),
+    **dict.fromkeys(("gpt_neo", "gptj", "gpt_neox", "opt", "gpt_bigcode", "openai-gpt"), "gpt2"),
+    **dict.fromkeys(("falcon", "mpt"), "bloom"),
+    **dict.fromkeys(("distilbert", "electra", "deberta", "deberta-v2", "mobilebert"), "bert"),
+    **dict.fromkeys(("xlm-roberta", "camembert", "longformer", "modernbert"), "roberta"),
+    **dict.fromkeys(("mt5", "umt5", "bart", "mbart", "pegasus"), "t5"),
+}
+"""Families that nobody carries here -> the one that is built most alike, to start a new one from."""
+
+MODEL_ALIASES: Dict[str, Tuple[str, ...]] = {
+    "BertForSequenceClassification": ("BertForMultipleChoice",),
+    "GPT2LMHeadModel": ("GPT2ForCausalLM",),
+    "BaichuanForCausalLM": ("BaiChuanForCausalLM",),
+}
+"""Other names that configurations use."""
 
 _T = "mindformers.tasks"
 _CATALOG: Dict[str, Dict[str, Entry]] = {
@@ -40,25 +110,35 @@ _CATALOG: Dict[str, Dict[str, Entry]] = {
             aliases=("QuestionAnsweringTrainer",),
             about="mark the answer to a question in a text",
         ),
-        "text_classification": Entry(None, aliases=("TextClassificationTrainer",)),
-        "token_classification": Entry(None, aliases=("TokenClassificationTrainer",)),
+        "text_classification": Entry(
+            f"{_T}.text_classification:TextClassificationTask",
+            aliases=("TextClassificationTrainer",),
+            about="a label for a text or a pair of texts, or a number",
+        ),
+        "token_classification": Entry(
+            f"{_T}.token_classification:TokenClassificationTask",
+            aliases=("TokenClassificationTrainer",),
+            about="find the names in a text and say of what type they are",
+        ),
         "fill_mask": Entry(None, aliases=("MaskedLanguageModelingTrainer", "masked_language_modeling")),
-        "text_generation": Entry(None, aliases=("CausalLanguageModelingTrainer",)),
+        "text_generation": Entry(
+            f"{_T}.text_generation:TextGenerationTask",
+            aliases=("CausalLanguageModelingTrainer",),
+            about="predict the next token: training and perplexity",
+        ),
         "translation": Entry(None, aliases=("TranslationTrainer",)),
     },
     Type.MODELS: {
-        "BertModel": Entry("mindformers.models.bert:BertModel", NONE),
-        "BertForQuestionAnswering": Entry("mindformers.models.bert:BertForQuestionAnswering", NONE),
+        **{
+            name: Entry(f"{family.package}:{name}", NONE, aliases=MODEL_ALIASES.get(name, ()))
+            for family in FAMILIES.values()
+            for name in family.classes.values()
+        },
         "BertForPreTraining": Entry(None, NONE),
-        "BertForTokenClassification": Entry(None, NONE),
-        "BertForSequenceClassification": Entry(None, NONE, aliases=("BertForMultipleChoice",)),
-        "GPT2LMHeadModel": Entry(None, NONE),
-        "T5ForConditionalGeneration": Entry(None, NONE),
     },
     Type.CONFIG: {
-        "BertConfig": Entry("mindformers.models.bert.config:BertConfig", "mindformers.models.bert.config:BertConfig"),
-        "GPT2Config": Entry("mindformers.models.gpt2.config:GPT2Config", "mindformers.models.gpt2.config:GPT2Config"),
-        "T5Config": Entry("mindformers.models.t5.config:T5Config", "mindformers.models.t5.config:T5Config"),
+        family.config: Entry(f"{family.package}.config:{family.config}", f"{family.package}.config:{family.config}")
+        for family in FAMILIES.values()
     },
     Type.OPTIMIZER: {
         "adamw": Entry(
@@ -109,42 +189,51 @@ _CATALOG: Dict[str, Dict[str, Entry]] = {
     },
     Type.METRIC: {
         "SQuADMetric": Entry("mindformers.evaluate.span_metric:SpanMetric", f"{OPTIONS}:SQuADMetric"),
-        "Accuracy": Entry(None, f"{OPTIONS}:Accuracy"),
-        "EntityScore": Entry(None, NONE),
+        "PerplexityMetric": Entry("mindformers.evaluate.perplexity:PerplexityMetric", NONE),
+        "Accuracy": Entry("mindformers.evaluate.glue:LabelMetric", f"{OPTIONS}:Accuracy"),
+        "TextClassificationMetric": Entry(
+            "mindformers.evaluate.glue:LabelMetric", f"{OPTIONS}:TextClassificationMetric"
+        ),
+        "EntityScore": Entry("mindformers.evaluate.entities:EntityMetric", f"{OPTIONS}:EntityScore"),
     },
     Type.DATASET_LOADER: {
         "SQuADDataLoader": Entry("mindformers.data.squad:SQuADDataLoader", f"{OPTIONS}:SQuADLoader"),
-        "CLUENERDataLoader": Entry(None, f"{OPTIONS}:Loader"),
+        "TextClassificationDataLoader": Entry(
+            "mindformers.data.labelled_texts:TextClassificationDataLoader", f"{OPTIONS}:TextClassificationLoader"
+        ),
+        "CLUENERDataLoader": Entry("mindformers.data.entities:CLUENERDataLoader", f"{OPTIONS}:EntityLoader"),
+        "CoNLLDataLoader": Entry("mindformers.data.entities:CoNLLDataLoader", f"{OPTIONS}:ColumnLoader"),
         "WMT16DataLoader": Entry(None, f"{OPTIONS}:Loader"),
         "TFRecordDataset": Entry(None, f"{OPTIONS}:FilesLoader"),
-        "MindDataset": Entry(None, f"{OPTIONS}:FilesLoader"),
+        "MindDataset": Entry("mindformers.data.records:MindDataset", f"{OPTIONS}:FilesLoader"),
+        "TextDataLoader": Entry("mindformers.data.text_documents:TextDataLoader", f"{OPTIONS}:TextLoader"),
+        "IndexedDataLoader": Entry("mindformers.data.indexed:IndexedDataLoader", f"{OPTIONS}:BlockLoader"),
     },
     Type.TOKENIZER: {
-        "BertTokenizer": Entry("mindformers.tokenizers.wordpiece:BertTokenizer", f"{OPTIONS}:WordPiece"),
-        "GPT2Tokenizer": Entry(None, f"{OPTIONS}:PretrainedTokenizer"),
-        "T5Tokenizer": Entry(None, f"{OPTIONS}:PretrainedTokenizer", aliases=("t5_small",)),
+        "BertTokenizer": Entry("mindformers.tokenizers.wordpiece:BertTokenizer", f"{TOKENIZERS}:WordPiece"),
+        **{
+            name: Entry(f"mindformers.tokenizers.byte_level:{name}", f"{TOKENIZERS}:ByteLevelTokenizer")
+            for name in ("GPT2Tokenizer", "RobertaTokenizer", "BloomTokenizer")
+        },
+        **{
+            name: Entry(f"{SENTENCEPIECE}:{name}", f"{TOKENIZERS}:SentencePieceTokenizer")
+            for name in ("LlamaTokenizer", "BaichuanTokenizer", "InternLMTokenizer")
+        },
+        "CharacterTokenizer": Entry(
+            "mindformers.tokenizers.characters:CharacterTokenizer", f"{TOKENIZERS}:PretrainedTokenizer"
+        ),
+        "AlbertTokenizer": Entry(f"{SENTENCEPIECE}:AlbertTokenizer", f"{TOKENIZERS}:AlbertTokenizer"),
+        "T5Tokenizer": Entry(f"{SENTENCEPIECE}:T5Tokenizer", f"{TOKENIZERS}:T5Tokenizer", aliases=("t5_small",)),
     },
     Type.PROCESSOR: {
-        "BertProcessor": Entry(None, NONE),
-        "GPT2Processor": Entry(None, NONE),
-        "T5Processor": Entry(None, NONE),
+        "TextProcessor": Entry(
+            "mindformers.models.processor:TextProcessor",
+            aliases=tuple(
+                f"{prefix}Processor" for prefix in ("Bert", "GPT2", "T5", "Roberta", "Albert", "Llama", "Bloom")
+            ),
+        ),
     },
 }
-
-
-@dataclass(frozen=True)
-class Family:
-    """Where a model family lives."""
-
-    prefix: str
-    """Beginning of its class names."""
-    package: str
-
-
-FAMILIES: Dict[str, Family] = {
-    "bert": Family("Bert", "mindformers.models.bert"),
-}
-"""Hugging Face's `model_type` -> the family."""
 
 
 def _registry() -> Registry:

@@ -80,7 +80,7 @@ class Trainer:
         `resume_or_finetune_from_checkpoint`: True takes the newest checkpoint of the output folder, text names weights.
         With `do_finetune` only weights are loaded and training starts at step 0; else the whole state is resumed.
         """
-        layers = self._weights(resume_or_finetune_from_checkpoint)
+        layers = self._weights(resume_or_finetune_from_checkpoint, own=do_finetune)
         if initial_epoch:
             layers.append(override(("runner_config", "initial_epoch"), initial_epoch, CALLER))
         if do_eval:
@@ -168,12 +168,13 @@ class Trainer:
         }
         return from_dict({"model": section}, str(folder / "config.json"))
 
-    def _weights(self, source: Union[None, bool, str]) -> List[Layer]:
+    def _weights(self, source: Union[None, bool, str], own: bool = True) -> List[Layer]:
+        """Return the layer that names the weights; `own`: those of the model's folder where nothing else is asked."""
         if source is True:
             return [override(("resume",), True, CALLER)]
         if source:
             return [override(("load_checkpoint",), str(source), CALLER)]
-        return []
+        return [override(("load_checkpoint",), self._model_folder, CALLER)] if own and self._model_folder else []
 
     def _set(self, path: str, value: Any) -> None:
         self._layers.append(override(tuple(path.split(".")), value, CALLER))
@@ -190,6 +191,4 @@ class Trainer:
         return check_file(self._file, all_layers)
 
     def _run(self, run_mode: str, layers: List[Layer], **given: Any) -> Any:
-        if self._model_folder and not layers and run_mode != "train":
-            layers = self._weights(self._model_folder)
         return run(self._checked(run_mode, layers), Given(**{**self._given, **given}))

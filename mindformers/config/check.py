@@ -18,6 +18,9 @@ from mindformers.config.shape import hints, item_hint, section_class
 from mindformers.config.source import KeyPath, Layer, dotted
 from mindformers.errors import ConfigError, Problem, suggestion
 
+OF_BOTH = ("--dataset_dir", "--num_samples")
+"""Flags for both datasets."""
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -39,6 +42,7 @@ def check_layers(layers: Sequence[Layer]) -> Checked:
 
 def check(merged: Merged) -> Checked:
     """Validate a merged tree; raises ConfigError with every problem that was found."""
+    _drop_undescribed(merged)
     problems = settle(merged, RunConfig)
     try:
         config = adapter(RunConfig).validate_json(json.dumps(merged.tree), strict=True)
@@ -49,6 +53,15 @@ def check(merged: Merged) -> Checked:
     if problems:
         raise ConfigError(problems)
     return Checked(config, merged)
+
+
+def _drop_undescribed(merged: Merged) -> None:
+    """Drop a dataset that no layer describes: flags that set something of both datasets do not make one."""
+    for name in ("train_dataset", "eval_dataset"):
+        section = merged.tree.get(name)
+        loader = section.get("data_loader") if isinstance(section, dict) and len(section) == 1 else None
+        if isinstance(loader, dict) and all(merged.origin((name, "data_loader", key)) in OF_BOTH for key in loader):
+            del merged.tree[name]
 
 
 def _flat(error: ValidationError, prefix: KeyPath) -> List[Dict[str, Any]]:

@@ -55,8 +55,13 @@ def _lines(value: Any, path: KeyPath, merged: Merged, defaults: bool) -> Iterato
         yield f"{head} {_scalar(item)}".ljust(COLUMN) + f"  # {origin}"
 
 
+READ_AS_OTHER = ("true", "false", "yes", "no", "on", "off", "y", "n", "null")
+"""Words that YAML does not take for text."""
+
+
 def _scalar(value: Any) -> str:
     if isinstance(value, str):
         plain_word = value and value.replace("_", "").replace("-", "").replace("/", "").replace(".", "").isalnum()
-        return value if plain_word and not value[0].isdigit() else json.dumps(value, ensure_ascii=False)
+        is_text = plain_word and not value[0].isdigit() and value.lower() not in READ_AS_OTHER
+        return value if is_text else json.dumps(value, ensure_ascii=False)
     return json.dumps(value, ensure_ascii=False)

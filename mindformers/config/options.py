@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Dict, List, Literal, Optional
+from typing import ClassVar, Dict, List, Literal, Optional
 
 ONE_TRUTH = "the tokenizer files of the weights say so"
 
@@ -180,6 +180,22 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class TextClassificationMetric:
+    """Scores of labels or numbers."""
+
+    scores: Optional[List[str]] = None
+    """accuracy, f1, matthews_correlation of classes, pearson, spearmanr of numbers; absent: those of the GLUE task."""
+
+
+@dataclass(frozen=True)
+class EntityScore:
+    """Precision, recall and F1 of whole entities."""
+
+    mode: Literal["default", "strict"] = "default"
+    """`strict`: only entities that are complete by their scheme count as predicted; `default` reads as conlleval."""
+
+
+@dataclass(frozen=True)
 class NoOptions:
     """A component without options."""
 
@@ -221,50 +237,91 @@ class SQuADLoader(Loader):
 
 
 @dataclass(frozen=True)
+class TextClassificationLoader(Loader):
+    """Texts or pairs of texts with a label each."""
+
+    task_name: Optional[str] = None
+    """GLUE task (cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli) whose columns and labels the files have."""
+    text_column: Optional[str] = None
+    """Column of the text; absent: the first one or two columns of text."""
+    text_pair_column: Optional[str] = None
+    """Column of the second text of a pair."""
+    label_column: Optional[str] = None
+    """Column of the label; `label` when absent."""
+    labels: Optional[List[str]] = None
+    """Names of the labels in the order of the model's outputs; absent: the task's, or those of the training set."""
+    max_seq_len: Optional[int] = None
+    """Tokens of a row, special ones included; the model's `seq_length` when absent."""
+    cache_dir: Optional[str] = None
+    """Folder for prepared features; the user's cache folder when absent."""
+
+
+@dataclass(frozen=True)
+class EntityLoader(Loader):
+    """Texts with named entities in CLUENER's format."""
+
+    labels: Optional[List[str]] = None
+    """Tags in the order of the model's outputs (O, B-person ...); absent: the format's, or the training set's."""
+    max_seq_len: Optional[int] = None
+    """Tokens of a row, special ones included; the model's `seq_length` when absent."""
+    label_pieces: Literal["first", "all"] = "all"
+    """Which pieces of a word carry a label: the first, or all; a Chinese character is a word."""
+    cache_dir: Optional[str] = None
+    """Folder for prepared features; the user's cache folder when absent."""
+
+
+@dataclass(frozen=True)
+class ColumnLoader(EntityLoader):
+    """Sentences with a token a line and its tag in another column, as in CoNLL-2003."""
+
+    label_pieces: Literal["first", "all"] = "first"
+    """Which pieces of a word carry a label."""
+    token_column: int = 0
+    """Counted from 0."""
+    tag_column: int = -1
+    """-1 is the last column."""
+    scheme: Optional[Literal["IOB1", "IOB2", "BIOES", "BIOS"]] = None
+    """How the tags are written; found in the file when absent."""
+    separator: str = " "
+    """What stands between two tokens in the text; "" for Chinese, one character a line."""
+
+
+@dataclass(frozen=True)
 class FilesLoader(Loader):
     """Files of a format that MindSpore reads itself (TFRecord, MindRecord)."""
 
     dataset_files: Optional[List[str]] = None
+    """Names of the files below `dataset_dir`; all of the folder when absent."""
     columns_list: Optional[List[str]] = None
+    """Columns that are read; all when absent."""
+
+
+@dataclass(frozen=True)
+class BlockLoader(Loader):
+    """Tokens of documents, one after the other, cut into blocks; `dataset_dir` of an indexed dataset is its prefix."""
+
+    seq_length: Optional[int] = None
+    """Predictions of a block; the model's `seq_length` when absent."""
+    part: List[float] = field(default_factory=lambda: [0.0, 1.0])
+    """Share of the tokens that is used, from and to."""
+    random_blocks: Optional[int] = None
+    """So many blocks, at places drawn once from the run's seed, instead of one block after the other."""
+    remainder: Optional[Literal["drop", "pad"]] = None
+    """What becomes of the tokens behind the last whole block; absent: drop in training, pad in evaluation."""
+    reset_at_documents: bool = False
+    """Whether a document sees nothing of those before it in its block, and its positions start at 0."""
+
+
+@dataclass(frozen=True)
+class TextLoader(BlockLoader):
+    """A text file, or all text files below a folder; files with rows (.jsonl, .parquet ...) have a column of text."""
+
+    documents: Literal["file", "line", "blank_line"] = "file"
+    """What a document is in plain text: a file, a line, or what blank lines part."""
+    text_key: str = "text"
+    """Column of the text in files with rows."""
+    cache_dir: Optional[str] = None
+    """Folder for tokens; the user's cache folder when absent."""
 
 
 # ---- tokenizers
-
-
-@dataclass(frozen=True)
-class WordPiece:
-    """WordPiece with BERT's special tokens."""
-
-    UNUSED: ClassVar[Dict[str, str]] = {
-        "is_tokenize_char": "Chinese is cut into characters in any case",
-    }
-
-    vocab_file: Optional[str] = None
-    """vocab.txt; absent: the tokenizer files beside the weights."""
-    checkpoint_name_or_path: Optional[str] = None
-    """Name or folder whose tokenizer files are used."""
-    do_lower_case: bool = True
-    do_basic_tokenize: bool = True
-    """Whether punctuation is split off and case dropped as `do_lower_case` says; else white space alone parts words."""
-    cls_token: str = "[CLS]"
-    sep_token: str = "[SEP]"
-    pad_token: str = "[PAD]"
-    unk_token: str = "[UNK]"
-    mask_token: str = "[MASK]"
-
-
-@dataclass(frozen=True)
-class PretrainedTokenizer:
-    """A tokenizer known by its special tokens and, for translation, its lengths."""
-
-    vocab_file: Optional[str] = None
-    checkpoint_name_or_path: Optional[str] = None
-    unk_token: Optional[str] = None
-    bos_token: Optional[str] = None
-    eos_token: Optional[str] = None
-    pad_token: Optional[str] = None
-    src_max_length: Optional[int] = None
-    tgt_max_length: Optional[int] = None
-    prefix: Optional[str] = None
-    stage: Optional[str] = None
-    extra: Optional[Dict[str, Any]] = None

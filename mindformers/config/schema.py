@@ -173,15 +173,17 @@ class ProcessorSection:
     """What turns a user's input into model input at prediction."""
 
     UNUSED: ClassVar[Dict[str, str]] = {
-        "return_tensors": "pipelines return plain values",
         "image_processor": "text tasks have none",
         "audio_processor": "text tasks have none",
-        "max_length": "the model's seq_length decides",
-        "padding": "the model's seq_length decides",
     }
 
     type: Optional[str] = None
     tokenizer: Annotated[Optional[Component], Kind(Type.TOKENIZER)] = None
+    max_length: Optional[int] = None
+    """Tokens that `AutoProcessor` pads or cuts a text to; a task goes by the model's `seq_length`."""
+    padding: Optional[Union[bool, str]] = None
+    return_tensors: Optional[str] = None
+    """`ms` for tensors, `np` for arrays."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,15 @@ def cache_key(**sources: object) -> str:
     return hashlib.sha256(json.dumps(sources, sort_keys=True).encode("utf-8")).hexdigest()[:32]
 
 
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def load_or_build(folder: Optional[Path], name: str, key: str, build: Callable[[], Arrays]) -> Arrays:
     """Return the arrays of `folder`/`name`-`key`.npz, building and storing them when the file is absent or corrupt.
 

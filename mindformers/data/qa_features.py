@@ -14,7 +14,8 @@ from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from mindformers.data.squad import Example, Rejection, log_rows
+from mindformers.data.rows import Rejection, log_rejections
+from mindformers.data.squad import Example
 from mindformers.errors import DataError
 from mindformers.tokenizers.wordpiece import BertTokenizer
 
@@ -109,7 +110,9 @@ def build_features(
     dropped: List[Rejection] = []
     for index, (example, question) in enumerate(zip(examples, question_tokens)):
         if labelled and answers[index][0] < 0:
-            dropped.append(Rejection(example.id, "", f"no token of the vocabulary covers the answer {example.answers}"))
+            dropped.append(
+                Rejection(f"question {example.id!r}", f"no token of the vocabulary covers the answer {example.answers}")
+            )
             continue
         room = settings.max_seq_len - len(question) - SPECIAL_TOKENS
         starts, sizes = window_places(len(context_tokens[context_of[index]].ids), room, settings.doc_stride)
@@ -117,7 +120,7 @@ def build_features(
         begins.extend(starts)
         lengths.extend(sizes)
         bounds.append(most_context_bounds(starts, sizes))
-    log_rows(f"{len(dropped)} of {len(examples)} questions left out", dropped)
+    log_rejections(f"{len(dropped)} of {len(examples)} questions left out", dropped)
     if not owners:
         raise DataError(f"none of {len(examples)} questions can be used; give a file with at least one answerable row")
 

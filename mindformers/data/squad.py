@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
 
+from mindformers.data.cache import file_digest
+from mindformers.data.rows import Rejection, Rejections, log_rejections
 from mindformers.errors import DataError, UsageError, counted
-from mindformers.log import logger
 
 SPLIT_FILES = {"train": "train-v1.1.json", "dev": "dev-v1.1.json"}
-SHOWN_REJECTIONS = 5
-"""How many rejected rows are logged one by one."""
 KIND_NAMES = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
 
 
@@ -26,20 +24,6 @@ class Example:
     context: str
     answers: Tuple[Tuple[str, int], ...] = ()
     """(text, first character in `context`) of every accepted answer."""
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A row that is not used, and why."""
-
-    id: str
-    title: str
-    reason: str
-    found: str = ""
-    """The text that stands where the answer should."""
-
-    def __str__(self) -> str:
-        return f"question {self.id!r} of {self.title!r}: {self.reason}"
 
 
 class SquadRows(NamedTuple):
@@ -75,15 +59,6 @@ def squad_file(path: Union[str, Path], split: str) -> Path:
     return file
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def read_squad(path: Union[str, Path], split: str) -> SquadRows:
     """Read a split of SQuAD v1.1 and check every row; rejected rows are returned, counted and logged.
 
@@ -94,29 +69,27 @@ def read_squad(path: Union[str, Path], split: str) -> SquadRows:
     """
     file = squad_file(path, split)
     examples: List[Example] = []
-    rejected: List[Rejection] = []
+    rejected = Rejections(str(file), "question")
     misplaced: List[Rejection] = []
     seen: Set[str] = set()
     for title, example in rows_of(file, load_json(file)):
         problem = check_row(example, title)
         if problem and (split == "train" or not example.answers):
-            rejected.append(problem)
+            rejected.rows.append(problem)
         elif split == "dev" and example.id in seen:
-            rejected.append(Rejection(example.id, title, "the id occurs twice, but predictions are kept by id"))
+            rejected.add(place_of(example, title), "the id occurs twice, but predictions are kept by id")
         else:
             if problem:
                 misplaced.append(problem)
             examples.append(example)
         seen.add(example.id)
-    log_rows(f"{file}: {len(rejected)} of {counted(len(rejected) + len(examples), 'question')} rejected", rejected)
-    log_rows(
+    # A question more or less changes no other, so no share of them stops the run.
+    rejected.close(len(rejected) + len(examples), max_bad_share=1.0, accepted=f"Give a SQuAD v1.1 {split} file")
+    log_rejections(
         f"{file}: {counted(len(misplaced), 'question')} kept although an answer is misplaced; scoring compares texts",
         misplaced,
     )
-    if not examples:
-        why = f"; all {len(rejected)} rows were rejected, the first: {rejected[0]}" if rejected else ""
-        raise DataError(f"{file}: no usable question{why}. Give a SQuAD v1.1 {split} file")
-    return SquadRows(examples, rejected)
+    return SquadRows(examples, rejected.rows)
 
 
 @dataclass(frozen=True)
@@ -235,30 +208,24 @@ def kind_of(value: object) -> str:
     return KIND_NAMES.get(type(value), f"a {type(value).__name__}")
 
 
+def place_of(example: Example, title: str) -> str:
+    """Return what a question is called in messages."""
+    return f"question {example.id!r} of {title!r}"
+
+
 def check_row(example: Example, title: str) -> Optional[Rejection]:
     """Return what is wrong with the answers of a row, or None."""
     if not example.answers:
-        return Rejection(example.id, title, "it has no answers, which SQuAD v1.1 requires")
+        return Rejection(place_of(example, title), "it has no answers, which SQuAD v1.1 requires")
     for text, start in example.answers:
         if not text.strip():
-            return Rejection(example.id, title, f"an answer is blank ({text!r})")
+            return Rejection(place_of(example, title), f"an answer is blank ({text!r})")
         found = example.context[start : start + len(text)] if start >= 0 else ""
         if found != text:
             actual = example.context.find(text)
             hint = f"it stands at {actual}" if actual >= 0 else "it stands nowhere in the context"
             return Rejection(
-                example.id,
-                title,
+                place_of(example, title),
                 f"the answer {text!r} is not at character {start}, where {found!r} stands; {hint}",
-                found,
             )
     return None
-
-
-def log_rows(summary: str, rows: List[Rejection]) -> None:
-    """Warn about rows: one line of summary, then the first few."""
-    if not rows:
-        return
-    logger.warning("%s; the first:", summary)
-    for row in rows[:SHOWN_REJECTIONS]:
-        logger.warning("  %s", row)

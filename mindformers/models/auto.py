@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Mapping, Optional, Union
 
-from mindformers.catalog import FAMILIES, MODEL_ALIASES, REGISTRY
+from mindformers.catalog import FAMILIES, MODEL_ALIASES, REGISTRY, RELATIVES
 from mindformers.config.model_files import OF_A_RUN, YAML_ENDINGS, DescribedModel, read_model, yaml_file
 from mindformers.errors import CheckpointError, UnknownNameError, UsageError
 from mindformers.registry import MindFormerModuleType, load_object
@@ -208,7 +208,8 @@ def model_type(values: Mapping[str, Any]) -> str:
 def _unknown_family(kind: str, name: str, accepted: List[str], architectures: List[str]) -> UnknownNameError:
     """Return the error for a family that is not carried; the nearest is one inside the name, else one spelt alike."""
     inside = sorted((family for family in FAMILIES if family in name.lower()), key=len)
-    near = inside[-1:] or difflib.get_close_matches(name, accepted, n=1)
+    alike = RELATIVES.get(name) or next((RELATIVES[key] for key in RELATIVES if name.lower().startswith(key)), None)
+    near = inside[-1:] or ([alike] if alike else difflib.get_close_matches(name, accepted, n=1))
     nearest = f"The nearest that is known is '{near[0]}'. " if near else ""
     also = f" with the architectures {', '.join(architectures)}" if architectures and kind == "model_type" else ""
     hint = f"{nearest}It stands in {CONFIG}{also}. Known families: {', '.join(FAMILIES)}."

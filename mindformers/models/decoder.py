@@ -51,28 +51,47 @@ class DecoderModel(nn.Cell):
         complete(self, arch, arch.num_layers, seed, fill, param_dtype)
 
     def construct(
-        self, input_ids, attention_mask=None, position_ids=None, labels=None, start_positions=None, end_positions=None
+        self,
+        input_ids,
+        attention_mask=None,
+        position_ids=None,
+        labels=None,
+        start_positions=None,
+        end_positions=None,
+        document_ids=None,
     ):
         """Run a batch; all inputs are int32 or int64, [B, T] but for the targets of whole texts, [B].
 
-        attention_mask is 1 for tokens and 0 for padding. Returns float32: without a head hidden states [B, T, D], else
-        what `models.heads` says: logits, or a scalar loss with targets.
+        attention_mask is 1 for tokens and 0 for padding. With document_ids a token sees only its own document, tokens
+        in a row with the same number, and positions start anew in each one. Returns float32: without a head hidden
+        states [B, T, D], else what `models.heads` says: logits, or a scalar loss with targets.
         """
         check_targets(self.has_head, self.takes_labels, labels, start_positions, end_positions)
         noise = None
         if self.training and self.drops:
             noise = self.dropout.tables(self.dropout(), 0, input_ids.shape[0], input_ids.shape[1], 0)
         table_VE = self.embed.tokens.table()
-        hidden_BTD = self.decode(input_ids, attention_mask, position_ids, noise, table_VE)
+        hidden_BTD = self.decode(input_ids, attention_mask, position_ids, noise, table_VE, document_ids)
         if self.has_head:
             return self.head(hidden_BTD, None, table_VE, input_ids, labels, start_positions, end_positions, noise)
         return hidden_BTD.astype(mstype.float32)
 
-    def decode(self, input_ids_BT, attention_mask_BT, position_ids_BT, noise=None, table_VE=None):
+    def row_losses(self, input_ids, labels, attention_mask=None, position_ids=None, document_ids=None):
+        """Return the sum of each row's token losses and their number, float32 [B]; inputs as in `construct`."""
+        table_VE = self.embed.tokens.table()
+        hidden_BTD = self.decode(input_ids, attention_mask, position_ids, None, table_VE, document_ids)
+        return self.head.row_losses(hidden_BTD, table_VE, labels)
+
+    def decode(self, input_ids_BT, attention_mask_BT, position_ids_BT, noise=None, table_VE=None, document_ids_BT=None):
         """Return the last hidden states, normed, [B, T, D] in the compute type."""
         batch, length = input_ids_BT.shape[0], input_ids_BT.shape[1]
         key_bias = padding_bias(attention_mask_BT, input_ids_BT)
         positions_1T = ops.arange(length).astype(mstype.int32).expand_dims(0)
+        if document_ids_BT is None:
+            score_bias = functional.causal_bias(length, length)
+        else:
+            score_bias, places_BT = functional.documents_bias(document_ids_BT)
+            position_ids_BT = places_BT if position_ids_BT is None else position_ids_BT
         rotation = None
         if self.is_rotary:
             rotation = self.angles(positions_1T if position_ids_BT is None else position_ids_BT)
@@ -81,8 +100,7 @@ class DecoderModel(nn.Cell):
             distance = positions_1T.astype(mstype.float32).reshape(1, 1, -1, 1)
             # Position of the key instead of its distance: they differ by a constant in a row of scores (nn.alibi).
             key_bias = ops.broadcast_to(key_bias, shape) + ops.broadcast_to(self.slopes * distance, shape)
-        causal_11TT = functional.causal_bias(length, length)
         x_BTD = self.embed(input_ids_BT, None, position_ids_BT, noise, table_VE)
         for layer in self.layers:
-            x_BTD = layer(x_BTD, key_bias, causal_11TT, rotation, noise)
+            x_BTD = layer(x_BTD, key_bias, score_bias, rotation, noise)
         return self.norm_out(x_BTD)

@@ -79,7 +79,10 @@ class SequenceClassifier(nn.Cell):
         self.num_labels = arch.num_labels
 
     def construct(self, hidden_BTD, pooled_BD, table_VE, input_ids_BT, labels, start_positions, end_positions, noise):
-        """Return logits, float32 [B, L], or the loss: mean cross entropy, or mean squared error with one label."""
+        """Return logits, float32 [B, L], or the loss: mean cross entropy, or mean squared error with one label.
+
+        Labels of -100, of a number NaN, do not count.
+        """
         if self.reads == "pooled":
             logits_BL = self.classifier(self.dropout(pooled_BD, noise))
         elif self.reads == "dense":
@@ -91,8 +94,10 @@ class SequenceClassifier(nn.Cell):
         if labels is None:
             return logits_BL
         if self.num_labels == 1:
-            difference = logits_BL.reshape(-1) - labels.reshape(-1).astype(mstype.float32)
-            return (difference * difference).mean()
+            numbers_B = labels.reshape(-1).astype(mstype.float32)
+            counts_B = ops.logical_not(ops.isnan(numbers_B)).astype(mstype.float32)
+            difference_B = (logits_BL.reshape(-1) - ops.nan_to_num(numbers_B, 0.0, 0.0, 0.0)) * counts_B
+            return (difference_B * difference_B).sum() / ops.maximum(counts_B.sum(), ops.ones((), mstype.float32))
         return functional.cross_entropy(logits_BL, labels.reshape(-1).astype(mstype.int32), IGNORED)
 
     def last_token(self, hidden_BTD, input_ids_BT):
@@ -148,21 +153,41 @@ class VocabularyHead(nn.Cell):
     def construct(self, hidden_BTD, pooled_BD, table_VE, input_ids_BT, labels, start_positions, end_positions, noise):
         """Return logits, float32 [B, T, V], or the mean cross entropy over labels that are not -100.
 
-        On causal models the label of a token is compared with the logits of the token before it.
+        On causal models the label of a token is compared with the logits of the token before it; labels may have one
+        token more than the text, the one that follows it.
         """
+        logits_BTV = self.logits(hidden_BTD, table_VE)
+        if labels is None:
+            return logits_BTV
+        labels_BT = self.aligned(labels, logits_BTV)
+        return functional.cross_entropy(logits_BTV.reshape(-1, logits_BTV.shape[-1]), labels_BT.reshape(-1), IGNORED)
+
+    def row_losses(self, hidden_BTD, table_VE, labels):
+        """Return the sum of the losses of each row and the number of its labels that count, each float32 [B]."""
+        logits_BTV = self.logits(hidden_BTD, table_VE)
+        labels_BT = self.aligned(labels, logits_BTV)
+        rows = logits_BTV.reshape(-1, logits_BTV.shape[-1])
+        losses, weights = functional.token_losses(rows, labels_BT.reshape(-1), IGNORED)
+        return losses.reshape(labels_BT.shape).sum(1), weights.reshape(labels_BT.shape).sum(1)
+
+    def logits(self, hidden_BTD, table_VE):
+        """Return float32 [B, T, V]."""
         table_VD = table_VE if self.is_tied else self.weight
         if self.normalizes:
             table_VD = functional.unit_rows(table_VD)
         if self.scale != 1.0:
             hidden_BTD = hidden_BTD * self.scale
-        logits_BTV = functional.vocabulary_logits(hidden_BTD, table_VD)
-        if labels is None:
-            return logits_BTV
+        return functional.vocabulary_logits(hidden_BTD, table_VD)
+
+    def aligned(self, labels, logits_BTV):
+        """Return int32 [B, T]: the label that each place of the logits is compared with."""
         labels_BT = labels.astype(mstype.int32)
-        if self.is_causal:
-            nothing_B1 = ops.full((labels_BT.shape[0], 1), IGNORED, dtype=mstype.int32)
-            labels_BT = ops.concat((labels_BT[:, 1:], nothing_B1), 1)
-        return functional.cross_entropy(logits_BTV.reshape(-1, logits_BTV.shape[-1]), labels_BT.reshape(-1), IGNORED)
+        if not self.is_causal:
+            return labels_BT
+        if labels_BT.shape[1] == logits_BTV.shape[1] + 1:
+            return labels_BT[:, 1:]
+        nothing_B1 = ops.full((labels_BT.shape[0], 1), IGNORED, dtype=mstype.int32)
+        return ops.concat((labels_BT[:, 1:], nothing_B1), 1)
 
 
 HEADS = {

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Type, TypeVar, Union
+from typing import (
+    Any,
+    ClassVar,
+    Dict,
+    List,
+    Literal,
+    Mapping,
+    Optional,
+    Tuple,
+    Type,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from mindformers.arch.stacks import ACTIVATIONS, Head, Rotary, StackArch, arch_problem
 from mindformers.errors import OutputError, UsageError, suggestion
@@ -18,6 +34,7 @@ RUN_FIELDS = frozenset(
         "checkpoint_name_or_path",
         "expand_ratio",
         "num_labels",
+        "id2label",
         "max_decode_length",
         "repetition_penalty",
         "length_penalty",
@@ -28,6 +45,9 @@ RUN_FIELDS = frozenset(
     }
 )
 """Fields that describe a run and not the weights; they are not written into a Hugging Face config."""
+
+UNNAMED = re.compile(r"LABEL_\d+")
+"""What Hugging Face calls an output that nobody named."""
 
 Config = TypeVar("Config", bound="HFConfig")
 
@@ -80,23 +100,28 @@ class HFConfig:
         count = len(labels) if isinstance(labels, dict) and labels else known.get("num_labels")
         if "num_labels" in own and isinstance(count, int):
             given["num_labels"] = count
-        try:
-            config = cls(**given)
-            wrong = config.problem()
-        except (TypeError, ZeroDivisionError) as error:
-            wrong = f"a value has the wrong type: {error}"
-        if wrong:
-            problems.append(wrong)
-        if problems:
-            raise UsageError("config.json: " + "\n  ".join(problems))
-        return config
+            if isinstance(labels, dict) and not all(UNNAMED.fullmatch(str(label)) for label in labels.values()):
+                given["id2label"] = {str(number): str(label) for number, label in labels.items()}
+        hints = get_type_hints(cls)
+        misfits = [
+            f"{key} is {value!r}; expected {_spelt(hints[key])}"
+            for key, value in given.items()
+            if not _fits(value, hints[key])
+        ]
+        config = None if misfits else cls(**given)
+        wrong = config.problem() if config is not None else None
+        problems += misfits + ([wrong] if wrong else [])
+        if config is not None and not problems:
+            return config
+        raise UsageError("config.json: " + "\n  ".join(problems))
 
     def to_hf(self) -> Dict[str, Any]:
         """Return what Hugging Face's config.json holds."""
         names = [item.name for item in fields(self) if item.name not in RUN_FIELDS]  # type: ignore[arg-type]
         values: Dict[str, Any] = {"model_type": self.model_type, **{name: getattr(self, name) for name in names}}
         if hasattr(self, "num_labels"):
-            values["id2label"] = {str(number): f"LABEL_{number}" for number in range(self.num_labels)}
+            unnamed = {str(number): f"LABEL_{number}" for number in range(self.num_labels)}
+            values["id2label"] = getattr(self, "id2label", None) or unnamed
             values["label2id"] = {label: int(number) for number, label in values["id2label"].items()}
         return values
 
@@ -112,6 +137,29 @@ class HFConfig:
         except OSError as error:
             raise OutputError(f"{file}: cannot be written: {error.strerror or error}; choose another folder") from error
         return file
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Say whether a value of config.json is of an annotated type; whole numbers also stand for fractions."""
+    if hint is Any:
+        return True
+    origin = get_origin(hint)
+    if origin is Union:
+        return any(_fits(value, item) for item in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    kind = origin or hint
+    if kind in (int, float):
+        accepted = (int, float) if kind is float else (int,)
+        return isinstance(value, accepted) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _spelt(hint: Any) -> str:
+    """Return a type as a reader knows it."""
+    if get_origin(hint) in (Union, Literal):
+        return " or ".join(_spelt(item) for item in get_args(hint) if item is not type(None))
+    return getattr(hint, "__name__", str(hint)) if isinstance(hint, type) else str(hint).replace("typing.", "")
 
 
 ROPE_KINDS = {"default": "none", "none": "none", "linear": "linear", "dynamic": "dynamic", "ntk": "dynamic"}

@@ -129,6 +129,20 @@ def causal_bias(num_queries, num_keys):
     return (later_TS.astype(mstype.float32) * MASKED).expand_dims(0).expand_dims(0)
 
 
+def documents_bias(document_ids_BT):
+    """Return what is added to every score, float32 [B, 1, T, T], and the place of each token in its document, [B, T].
+
+    0 for keys of the query's own document up to the query, else MASKED. Equal ids that stand together are a document.
+    """
+    batch, length = document_ids_BT.shape
+    shape = (batch, length, length)
+    queries_BTT = ops.broadcast_to(document_ids_BT.expand_dims(2), shape)
+    same_BTT = ops.equal(queries_BTT, ops.broadcast_to(document_ids_BT.expand_dims(1), shape)).astype(mstype.float32)
+    earlier_TT = ops.greater_equal(ops.arange(length).expand_dims(1), ops.arange(length).expand_dims(0))
+    seen_BTT = same_BTT * ops.broadcast_to(earlier_TT.astype(mstype.float32).expand_dims(0), shape)
+    return ((1.0 - seen_BTT) * MASKED).expand_dims(1), seen_BTT.sum(-1).astype(mstype.int32) - 1
+
+
 def vocabulary_logits(hidden, table_VD, bias_V=None):
     """Return hidden [..., D] @ table_VD.T + bias as float32 [..., V]; BiasAdd, because a broadcasting Add is costly."""
     rows = hidden.reshape(-1, hidden.shape[-1])
@@ -149,6 +163,14 @@ def cross_entropy(logits_BC, labels_B, ignore_index):
     """Return the mean negative log-likelihood over the rows whose label is not `ignore_index`, a float32 scalar.
 
     0 when every row is ignored (PyTorch gives NaN there). Labels are integers in [0, C) or `ignore_index`.
+    """
+    losses_B, weight_B = token_losses(logits_BC, labels_B, ignore_index)
+    return losses_B.sum() / ops.maximum(weight_B.sum(), Tensor(1.0, mstype.float32))
+
+
+def token_losses(logits_BC, labels_B, ignore_index):
+    """Return the negative log-likelihood of every row and its weight, each float32 [B]; both 0 for ignored rows.
+
     LogSoftmax with a gather: on a large vocabulary far faster on CPU than ops.cross_entropy, on few classes the same.
     """
     log_probs_BC = ops.log_softmax(logits_BC.astype(mstype.float32), -1)
@@ -156,4 +178,4 @@ def cross_entropy(logits_BC, labels_B, ignore_index):
     index_B = ops.select(counted_B, labels_B, ops.zeros_like(labels_B))
     picked_B = ops.gather_elements(log_probs_BC, 1, index_B.expand_dims(1)).squeeze(1)
     weight_B = counted_B.astype(mstype.float32)
-    return -(picked_B * weight_B).sum() / ops.maximum(weight_B.sum(), Tensor(1.0, mstype.float32))
+    return -(picked_B * weight_B), weight_B

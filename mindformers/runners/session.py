@@ -145,7 +145,8 @@ class Session:
         metric = self.given.metric
         if metric is None:
             metric = self.task.metric(self.data.evaluation)
-        forward = EvalCell(self.model, tuple(self.data.evaluation.features.columns))
+        scored = self.task.scored(self.model) if hasattr(self.task, "scored") else self.model
+        forward = EvalCell(scored, tuple(self.data.evaluation.features.columns))
         training = self.model.training
         self.model.set_train(False)
         try:

@@ -117,7 +117,13 @@ class TrainRunner(Session):
     def _evaluation(self, progress: Progress, scalars: ScalarWriter) -> EvalCallback:
         best = self.start.saved.best_metric if self.start.saved is not None else None
         return EvalCallback(
-            self.evaluate, progress, every_epochs=1, scalars=scalars, watch=self.task.main_metric, best=best
+            self.evaluate,
+            progress,
+            every_epochs=1,
+            scalars=scalars,
+            watch=self.task.main_metric,
+            watch_max=getattr(self.task, "larger_is_better", True),
+            best=best,
         )
 
     def _checkpoints(
@@ -128,6 +134,8 @@ class TrainRunner(Session):
         extras: List[Callable[[Path], object]] = [self._write_config]
         if self.tokenizer is not None:
             extras.append(self.tokenizer.save_pretrained)
+        if hasattr(self.task, "save_labels"):
+            extras.append(self.task.save_labels)
         return CheckpointMonitor(
             chosen.prefix,
             Path(chosen.directory) if chosen.directory else self.folder.checkpoints,

@@ -49,7 +49,9 @@ class Layout:
         )
         if not trim_offsets:
             return template
-        return processors.Sequence([processors.ByteLevel(trim_offsets=True, add_prefix_space=False), template])
+        # A space that the tokenizer itself puts in front has no character that could be left out.
+        added = getattr(backend.pre_tokenizer, "add_prefix_space", False)
+        return processors.Sequence([processors.ByteLevel(trim_offsets=True, add_prefix_space=added), template])
 
 
 def layout_of_names(single: Sequence[str], pair: Sequence[str], ids: Mapping[str, int]) -> Layout:

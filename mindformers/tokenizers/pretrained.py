@@ -124,6 +124,8 @@ class PretrainedTokenizer:
         tokenizer._adopt(backend, special, {**options, **stated}, stored.added, stored.backend_file)
         if bare or "add_bos_token" in stated or "add_eos_token" in stated:
             tokenizer._set_layout(tokenizer._family_layout())
+        elif "add_prefix_space" in stated:  # the offsets of the first word depend on it
+            tokenizer._set_layout(tokenizer.layout)
         return tokenizer
 
     @classmethod

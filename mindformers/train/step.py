@@ -139,7 +139,6 @@ class TrainStep(nn.Cell):
         if self.reduces:
             # Mean or sum, as `gradients_mean` of the parallel context says, over all devices.
             self.reducer = nn.DistributedGradReducer(self.weights)
-        self.set_grad()
 
     def scaled_loss(self, scale, *columns):
         """Return what is differentiated, and the loss itself."""

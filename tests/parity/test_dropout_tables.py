@@ -231,7 +231,7 @@ def test_a_counter_that_is_put_back_repeats_a_training_step_bit_for_bit(name):
     try:
         kind, arch, _ = STACKS[name]
         fewer = {"num_layers": 1, **({"num_decoder_layers": 1} if kind is EncoderDecoderModel else {})}
-        model, ids = kind(dataclasses.replace(arch, **fewer)), Tensor(np.array([[3, 4, 5, 6, 7, 8]], np.int32))
+        model, ids = kind(dataclasses.replace(arch, **fewer), seed=0), Tensor(np.array([[3, 4, 5, 6, 7, 8]], np.int32))
         inputs = (ids, None, ids) if kind is EncoderDecoderModel else (ids,)
         model.set_train(True)
         first = model(*inputs).asnumpy()

@@ -44,6 +44,7 @@ PUBLISHED = {
 COMPUTED = {
     # No exact number is published for these; worked out by hand from their sizes.
     "internlm_7b": 2 * 103168 * 4096 + 32 * (4 * (4096 * 4096 + 4096) + 3 * 4096 * 11008 + 2 * 4096) + 4096,
+    "aquila_7b": 2 * 100008 * 4096 + 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008 + 2 * 4096) + 4096,
     "t5_tiny": 32128 * 128
     + 2 * (32 * 8 + 128)  # relative positions and the last norm of either side
     + (4 * 128 * 512 + 2 * 128 * 512 + 2 * 128)
@@ -52,12 +53,15 @@ COMPUTED = {
     "gpt2_52b": (50257 + 1024) * 8192 + 64 * (12 * 8192**2 + 13 * 8192) + 2 * 8192,
 }
 KNOWN = {**PUBLISHED, **COMPUTED}
-OF_A_TASK = sorted(file.stem for file in CONFIGS.glob("qa/model_config/*.yaml"))
+TASK_FOLDERS = ("qa", "txtcls", "tokcls")
+OF_A_TASK = sorted(file.stem for folder in TASK_FOLDERS for file in CONFIGS.glob(f"{folder}/model_config/*.yaml"))
 TORCH_CLASSES = {
     "pooler": "AutoModel",
     "causal_lm": "AutoModelForCausalLM",
     "seq2seq_lm": "AutoModelForSeq2SeqLM",
     "question_answering": "AutoModelForQuestionAnswering",
+    "sequence_classification": "AutoModelForSequenceClassification",
+    "token_classification": "AutoModelForTokenClassification",
 }
 IN_TRANSFORMERS = {"bert", "roberta", "albert", "gpt2", "llama", "bloom", "t5"}
 LARGEST_IN_TORCH = 8e9

@@ -60,8 +60,8 @@ def test_a_misplaced_answer_is_rejected_in_training_with_the_text_found_there(tm
     written(tmp_path, squad(row([SHIFTED]), row([BERLIN], "q2")))
     examples, rejected = read_squad(tmp_path, "train")
     assert [item.id for item in examples] == ["q2"]
-    assert (rejected[0].id, rejected[0].title, rejected[0].found) == ("q1", "People", " Berli")
-    assert "not at character 33" in rejected[0].reason and "stands at 34" in rejected[0].reason
+    assert rejected[0].place == "question 'q1' of 'People'"
+    assert "not at character 33, where ' Berli' stands" in rejected[0].reason and "stands at 34" in rejected[0].reason
     assert "1 of 2 questions rejected" in warnings.text and "'q1' of 'People'" in warnings.text
 
 
@@ -86,7 +86,7 @@ def test_a_row_without_answers_is_rejected(tmp_path, answers, split):
 
 def test_a_negative_start_does_not_count_from_the_end(tmp_path):
     file = written(tmp_path, squad(row([{"text": "Berlin", "answer_start": -7}]), row([BERLIN], "q2")))
-    assert [item.id for item in read_squad(file, "train").rejected] == ["q1"]
+    assert [item.place for item in read_squad(file, "train").rejected] == ["question 'q1' of 'People'"]
 
 
 def test_an_id_that_occurs_twice_is_scored_once(tmp_path):
@@ -104,7 +104,7 @@ def test_only_the_first_rejections_are_logged_one_by_one(tmp_path, warnings):
 
 def test_a_file_whose_rows_are_all_rejected_is_an_error(tmp_path):
     file = written(tmp_path, squad(row([SHIFTED])))
-    with pytest.raises(DataError, match="no usable question; all 1 rows were rejected, the first: question 'q1'"):
+    with pytest.raises(DataError, match="no usable question; the only one was rejected:\n  question 'q1'"):
         read_squad(file, "train")
 
 

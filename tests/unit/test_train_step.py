@@ -10,6 +10,7 @@ import pytest
 from mindspore import Parameter, Tensor, nn, ops
 
 from mindformers.errors import UsageError
+from mindformers.models.bert import BertConfig, BertForTokenClassification
 from mindformers.optim.adamw import AdamW
 from mindformers.optim.schedules import linear
 from mindformers.train.loss_scale import DynamicLossScale, FixedLossScale
@@ -171,3 +172,22 @@ def test_an_input_that_no_column_feeds_is_named():
 def test_a_setting_out_of_range_is_named(broken, named):
     with pytest.raises(UsageError, match=named):
         broken()
+
+
+def test_a_model_with_dropout_trains_in_pynative_mode():
+    # A plain index inside the step once failed there, and models without dropout or segments did not show it.
+    before = ms.get_context("mode")
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    try:
+        sizes = {"vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+        model = BertForTokenClassification(BertConfig(**sizes, intermediate_size=8, max_position_embeddings=8))
+        model.set_train(True)
+        parameters = list(model.trainable_params())
+        step = TrainStep(LossCell(model, ["input_ids", "labels"]), AdamW(parameters, linear(0.01, total_steps=3)))
+        ids = Tensor(np.ones((2, 4), np.int32))
+        losses = [float(step(ids, ids)[0]) for _ in range(2)]
+    finally:
+        ms.set_context(mode=before)
+    assert all(math.isfinite(loss) for loss in losses)
+    assert losses[0] != losses[1]
+    assert model.dropout.state.asnumpy()[1] == 2

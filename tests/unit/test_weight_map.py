@@ -171,12 +171,21 @@ def test_what_a_stack_cannot_carry_is_refused_with_everything_that_is_wrong():
         BertConfig.from_hf({"position_embedding_type": "relative_key", "is_decoder": True, "hidden_act": "gelo"})
     assert "is_decoder is True" in str(caught.value)
     assert "Did you mean 'gelu'" in str(caught.value)
+    with pytest.raises(UsageError, match=r"hidden_size is '24'; expected int\n  hidden_act is 1; expected str"):
+        BertConfig.from_hf({"hidden_size": "24", "hidden_act": 1})
     with pytest.raises(UsageError, match="rope_scaling is 'yarn'; accepted: linear or dynamic"):
         LlamaConfig.from_hf({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}})
     with pytest.raises(UsageError, match=r"factor is 0.5; it must be a number of at least 1"):
         LlamaConfig.from_hf({"rope_scaling": {"type": "linear", "factor": 0.5}})
     with pytest.raises(UsageError, match="num_kv_heads may be 1, 2, 4, 8, 16, 32"):
         LlamaConfig.from_hf({"num_key_value_heads": 5})
+
+
+def test_names_of_labels_and_several_ends_of_text_survive():
+    named = BertConfig.from_hf({"id2label": {"0": "bad", "1": "so so", "2": "good"}})
+    assert (named.num_labels, named.to_hf()["label2id"]) == (3, {"bad": 0, "so so": 1, "good": 2})
+    assert BertConfig.from_hf({"id2label": {"0": "LABEL_0"}}).id2label is None
+    assert LlamaConfig.from_hf({"eos_token_id": [1, 2]}).to_hf()["eos_token_id"] == [1, 2]
 
 
 def test_both_spellings_of_rotary_positions_are_read():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional, Tuple
+from typing import Any, ClassVar, Dict, Optional, Tuple
 
 from mindformers.arch.stacks import ACTIVATIONS, EncoderArch, Head
 from mindformers.models.hf_config import HFConfig
@@ -47,6 +47,8 @@ class AlbertConfig(HFConfig):
     tie_word_embeddings: bool = True
     num_labels: int = 2
     """Outputs of a classification head."""
+    id2label: Optional[Dict[str, str]] = None
+    """Names of these outputs by their number, e.g. {"0": "negative"}."""
     seq_length: Optional[int] = None
     """Tokens of a training sample; the task's usual length when absent."""
     param_init_type: str = "float32"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Literal, Mapping, Optional
+from typing import Any, ClassVar, Dict, List, Literal, Mapping, Optional, Union
 
 from mindformers.arch.stacks import ACTIVATIONS, DecoderArch, Head
 from mindformers.models.hf_config import RopeConfig
@@ -36,10 +36,12 @@ class BaichuanConfig(RopeConfig):
     """`type` (linear or dynamic) and `factor` of positions beyond `max_position_embeddings`."""
     pad_token_id: int = 0
     bos_token_id: int = 1
-    eos_token_id: int = 2
+    eos_token_id: Union[int, List[int]] = 2
     tie_word_embeddings: bool = False
     num_labels: int = 2
     """Outputs of a classification head."""
+    id2label: Optional[Dict[str, str]] = None
+    """Names of these outputs by their number, e.g. {"0": "negative"}."""
     seq_length: Optional[int] = None
     """Tokens of a training sample; the task's usual length when absent."""
     param_init_type: str = "float32"

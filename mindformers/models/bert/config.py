@@ -60,6 +60,8 @@ class BertConfig(HFConfig):
     """Whether the masked-LM head shares the token table."""
     num_labels: int = 2
     """Outputs of a classification head."""
+    id2label: Optional[Dict[str, str]] = None
+    """Names of these outputs by their number, e.g. {"0": "negative"}."""
     seq_length: Optional[int] = None
     """Tokens of a training sample; the task's usual length when absent."""
     param_init_type: str = "float32"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Optional, Tuple
+from typing import Any, ClassVar, Dict, List, Optional, Tuple, Union
 
 from mindformers.arch.stacks import DecoderArch, Head
 from mindformers.models.hf_config import HFConfig
@@ -34,10 +34,12 @@ class BloomConfig(HFConfig):
     attention_dropout: float = 0.0
     pad_token_id: Optional[int] = None
     bos_token_id: int = 1
-    eos_token_id: int = 2
+    eos_token_id: Union[int, List[int]] = 2
     tie_word_embeddings: bool = True
     num_labels: int = 2
     """Outputs of a classification head."""
+    id2label: Optional[Dict[str, str]] = None
+    """Names of these outputs by their number, e.g. {"0": "negative"}."""
     seq_length: Optional[int] = None
     """Tokens of a training sample; the task's usual length when absent."""
     param_init_type: str = "float32"

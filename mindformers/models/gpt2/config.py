@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Optional, Tuple
+from typing import Any, ClassVar, Dict, List, Optional, Tuple, Union
 
 from mindformers.arch.stacks import ACTIVATIONS, DecoderArch, Head
 from mindformers.models.hf_config import HFConfig
@@ -63,7 +63,7 @@ class GPT2Config(HFConfig):
     layer_norm_epsilon: float = 1e-5
     initializer_range: float = 0.02
     bos_token_id: int = 50256
-    eos_token_id: int = 50256
+    eos_token_id: Union[int, List[int]] = 50256
     pad_token_id: Optional[int] = None
     """Padding of a text classifier, which reads the last token before it."""
     classifier_dropout: Optional[float] = None
@@ -71,6 +71,8 @@ class GPT2Config(HFConfig):
     tie_word_embeddings: bool = True
     num_labels: int = 2
     """Outputs of a classification head."""
+    id2label: Optional[Dict[str, str]] = None
+    """Names of these outputs by their number, e.g. {"0": "negative"}."""
     seq_length: int = 1024
     """Tokens of a training sample."""
     param_init_type: str = "float32"

@@ -42,6 +42,8 @@ class RobertaConfig(HFConfig):
     tie_word_embeddings: bool = True
     num_labels: int = 2
     """Outputs of a classification head."""
+    id2label: Optional[Dict[str, str]] = None
+    """Names of these outputs by their number, e.g. {"0": "negative"}."""
     seq_length: Optional[int] = None
     """Tokens of a training sample; the task's usual length when absent."""
     param_init_type: str = "float32"

@@ -1,0 +1,147 @@
+"""Causal language modelling: each token is predicted from those before it (Radford et al. 2019).
+
+Data: text, an indexed dataset of tokens, or MindRecord rows. Head: the next token. Metric: perplexity over every token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, NoReturn, Optional, Union
+
+import numpy as np
+from mindspore import nn
+
+from mindformers.arch.stacks import StackArch
+from mindformers.catalog import REGISTRY
+from mindformers.config.component import Component
+from mindformers.config.schema import RunConfig
+from mindformers.data.loader import FeatureSet
+from mindformers.data.pack import BlockSource, check_tokens, pack
+from mindformers.data.records import MindDataset, causal_rows
+from mindformers.data.text_documents import TextDataLoader, texts_from, tokens_of
+from mindformers.errors import DataError, UsageError
+from mindformers.evaluate.perplexity import PerplexityMetric, RowLosses
+from mindformers.registry import MindFormerModuleType as Type
+
+USUAL_LENGTH = 1024
+"""Tokens of a block when neither the dataset nor the model says another number."""
+Source = Union[str, Path, BlockSource, MindDataset, Dict[str, np.ndarray], Iterable[object]]
+
+
+@dataclass(frozen=True)
+class EvalData:
+    """A dataset for scoring."""
+
+    features: FeatureSet
+    """What the model sees, one row a block."""
+
+
+class TextGenerationTask:
+    """Data and metric of a decoder that continues text.
+
+    `seq_length` counts the predictions of a block. `arch`, when known, says how long a block may be and which tokens
+    there are. `seed` draws blocks at random places.
+    """
+
+    name = "text_generation"
+    head = "causal_lm"
+    metric_name = "Text Generation Metric"
+    main_metric = "perplexity"
+    """The score that says which of two models is better."""
+    larger_is_better = False
+
+    def __init__(
+        self,
+        tokenizer: Any = None,
+        seq_length: int = USUAL_LENGTH,
+        arch: Optional[StackArch] = None,
+        seed: int = 0,
+        metric: Optional[Component] = None,
+    ):
+        self.tokenizer, self.seq_length, self.arch, self.seed = tokenizer, seq_length, arch, seed
+        self._metric = metric
+
+    @classmethod
+    def from_config(cls, config: RunConfig, tokenizer: Any) -> TextGenerationTask:
+        """Return the task as a configuration describes it; data that is tokens already needs no tokenizer."""
+        sizes = config.model.model_config.options if config.model.model_config is not None else None
+        arch = sizes.arch(cls.head) if hasattr(sizes, "arch") else None
+        length = getattr(sizes, "seq_length", None)
+        if length is None:
+            length = USUAL_LENGTH if arch is None else min(USUAL_LENGTH, arch.max_positions)
+        return cls(tokenizer, length, arch, config.seed, config.metric)
+
+    def train_features(self, source: Source) -> FeatureSet:
+        """Return the blocks of a training set.
+
+        `source` is a data loader, a path to text, texts of the user's own (or mappings with `text`), or columns by
+        name. Raises DataError when the data cannot be used.
+        """
+        return self._features(source, training=True)
+
+    def eval_features(self, source: Source) -> EvalData:
+        """Return the blocks of an evaluation set, the last one padded; `source` as in `train_features`."""
+        return EvalData(self._features(source, training=False))
+
+    def metric(self, data: EvalData) -> Any:
+        """Return a fresh metric; it takes rows, sums of losses and numbers of tokens."""
+        del data
+        if self._metric is None:
+            return PerplexityMetric()
+        return REGISTRY.resolve(Type.METRIC, self._metric.type)(**self._metric.arguments())
+
+    def scored(self, model: nn.Cell) -> nn.Cell:
+        """Return the cell whose outputs the metric takes. Raises UsageError for a model that cannot be scored."""
+        return RowLosses(model)
+
+    def predict(self, forward: Any, items: List[Any], top_k: int = 1, batch_size: int = 1) -> NoReturn:
+        """Raise UsageError: this version trains and scores."""
+        raise UsageError("text_generation cannot predict yet: this version trains, fine-tunes and evaluates")
+
+    def _features(self, source: Source, training: bool) -> FeatureSet:
+        if isinstance(source, (str, Path)):
+            source = TextDataLoader(source)
+        if isinstance(source, MindDataset) or _holds_columns(source):
+            columns = source.columns() if isinstance(source, MindDataset) else getattr(source, "columns", source)
+            features = causal_rows(columns, self._length(None), "the rows")
+            self._check_rows(features)
+            return features
+        if hasattr(source, "stream"):
+            stream, name = source.stream(self.tokenizer), str(source.dataset_dir)
+        else:
+            if self.tokenizer is None:
+                raise DataError("text needs a tokenizer: give the Trainer one, or set train_dataset.tokenizer")
+            stream, name = tokens_of(texts_from(source), self.tokenizer), "the dataset"
+            source = BlockSource()
+        if self.arch is not None:
+            check_tokens(stream, self.arch.vocab_size, name)
+        return pack(stream, source, self._length(source.seq_length), training, self.seed, name)
+
+    def _length(self, wanted: Optional[int]) -> int:
+        """Return the predictions of a block. Raises DataError when the model has fewer positions."""
+        length = wanted or self.seq_length
+        if self.arch is not None and self.arch.positions == "learned" and length > self.arch.max_positions:
+            raise DataError(
+                f"blocks of {length} tokens are longer than the model, which has {self.arch.max_positions} positions; "
+                "lower seq_length of the dataset or the model, or raise the model's positions"
+            )
+        return length
+
+    def _check_rows(self, features: FeatureSet) -> None:
+        """Raise DataError for a token outside of the vocabulary."""
+        vocab_size = self.arch.vocab_size if self.arch is not None else None
+        for name in ("input_ids", "labels") if vocab_size else ():
+            ids = features.columns[name]
+            wrong = (ids >= vocab_size) | (ids < 0) & ((ids != features.fillers["labels"]) | (name == "input_ids"))
+            if wrong.any():
+                row, place = (int(item) for item in np.argwhere(wrong)[0])
+                raise DataError(
+                    f"row {row}, place {place}: {name} has {int(ids[row, place])}, outside of the model's vocabulary "
+                    f"of {vocab_size}; give the model that the rows were made for, or its vocab_size"
+                )
+
+
+def _holds_columns(source: Any) -> bool:
+    """Return whether a user's dataset is columns by name."""
+    return isinstance(getattr(source, "columns", source), dict)

@@ -1,0 +1,341 @@
+"""Fine-tune the same encoder for a task here and with Hugging Face's Trainer; print scores and step time side by side.
+
+    python scripts/bench/task_vs_hf.py --task text_classification --dataset mrpc --weights MINILM_DIR --data DATA_DIR
+    ... --rows 2000 --seeds 42 43 44 --dropout 0
+
+Both sides start from one folder (encoder and freshly drawn head), see the same rows in the same order, and use the same
+optimizer, schedule, clipping and epochs; dropout masks differ (--dropout 0 leaves nothing to chance). Each side runs in
+a process of its own, one after the other for every seed. A further task is an entry of SETTINGS, and of HF_CLASSES
+where its head is new. Needs: pip install 'mindformers[oracle]'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SIDES = ("mindformers", "hugging_face")
+HF_CLASSES = {"ForSequenceClassification": "AutoModelForSequenceClassification"}
+"""Ending of our model class -> the class of transformers."""
+COUNTS = ("scored", "total")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained."""
+
+    task: str
+    head: str
+    """Ending of the model's class name."""
+    data: str
+    """Folder of the data set within --data."""
+    loader: dict[str, Any]
+    """The section `data_loader`."""
+    num_labels: int
+    seq_length: int
+    batch_size: int = 32
+    epochs: int = 3
+    learning_rate: float = 1e-4
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    rows: int | None = None
+    """Training rows, the first ones; None: all."""
+    dropout: float | None = None
+    """In place of the weights' own."""
+    metric: dict[str, Any] | None = None
+    """The section `metric`."""
+    tokenizer: dict[str, Any] = field(default_factory=lambda: {"type": "BertTokenizer"})
+
+    def config(self, data: Path, seed: int, output: Path) -> dict[str, Any]:
+        """Return the configuration of the run on our side."""
+        loader = {**self.loader, "dataset_dir": str(data / self.data)}
+        return {
+            "seed": seed,
+            "output_dir": str(output),
+            "train_dataset": {
+                "data_loader": {**loader, "num_samples": self.rows},
+                "tokenizer": self.tokenizer,
+                "drop_remainder": False,
+                "seed": seed,
+            },
+            "eval_dataset": {"data_loader": loader, "tokenizer": self.tokenizer},
+            "model": {"model_config": {"type": "BertConfig", "seq_length": self.seq_length}},
+            "runner_config": {"epochs": self.epochs, "batch_size": self.batch_size},
+            "runner_wrapper": {
+                "type": "TrainOneStepCell",
+                "use_clip_grad": True,
+                "max_grad_norm": self.max_grad_norm,
+            },
+            "optimizer": {"type": "adamw", "weight_decay": self.weight_decay},
+            "lr_schedule": {
+                "type": "linear",
+                "learning_rate": self.learning_rate,
+                "warmup_ratio": self.warmup_ratio,
+            },
+            "callbacks": [{"type": "MFLossMonitor"}, {"type": "CheckpointMonitor", "save_checkpoint_steps": 100000}],
+            "metric": self.metric,
+        }
+
+
+def glue(name: str, folder: str, num_labels: int, seq_length: int, **changes: Any) -> Setting:
+    loader = {"type": "TextClassificationDataLoader", "task_name": name}
+    metric = {"type": "TextClassificationMetric"}
+    return Setting(
+        "text_classification",
+        "ForSequenceClassification",
+        f"glue/{folder}",
+        loader,
+        num_labels,
+        seq_length,
+        metric=metric,
+        **changes,
+    )
+
+
+SETTINGS = {
+    "text_classification": {
+        "sst2": glue("sst2", "SST-2", 2, 66),
+        "mrpc": glue("mrpc", "MRPC", 2, 128),
+        "stsb": glue("stsb", "STS-B", 1, 128),
+    }
+}
+"""Task -> data set -> setting."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", required=True, choices=SETTINGS)
+    parser.add_argument("--dataset", required=True, help="of the task; see SETTINGS")
+    parser.add_argument("--weights", required=True, help="folder of the encoder, in Hugging Face's format")
+    parser.add_argument("--data", required=True, help="folder of real data that holds glue/ and others")
+    parser.add_argument("--rows", type=int, help="training rows in place of all")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--batch_size", type=int)
+    parser.add_argument("--seq_length", type=int)
+    parser.add_argument("--learning_rate", type=float)
+    parser.add_argument("--dropout", type=float, help="in place of the weights' own; 0 lets both curves coincide")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42])
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.dataset not in SETTINGS[arguments.task]:
+        parser.error(f"--dataset of {arguments.task}: choose from {', '.join(SETTINGS[arguments.task])}")
+    given = ("rows", "epochs", "batch_size", "seq_length", "learning_rate", "dropout")
+    changes = {name: getattr(arguments, name) for name in given if getattr(arguments, name) is not None}
+    if arguments.side:
+        setting = dataclasses.replace(SETTINGS[arguments.task][arguments.dataset], **changes)
+        work = Path(arguments.work)
+        train = {"mindformers": train_here, "hugging_face": train_there}[arguments.side]
+        result = train(setting, Path(arguments.weights), Path(arguments.data), arguments.seeds[0], work)
+        (work / f"{arguments.side}.json").write_text(json.dumps(result))
+        return
+    results: dict[str, list] = {side: [] for side in SIDES}
+    for seed in arguments.seeds:
+        with tempfile.TemporaryDirectory() as work:
+            for side in SIDES:
+                command = [sys.executable, __file__, "--seeds", str(seed), "--side", side, "--work", work]
+                for name in ("task", "dataset", "weights", "data"):
+                    command += [f"--{name}", getattr(arguments, name)]
+                command += [f"--{name}={value}" for name, value in changes.items()]
+                subprocess.run(command, check=True)
+                results[side].append(json.loads((Path(work) / f"{side}.json").read_text()))
+                report_one(side, seed, results[side][-1])
+    report(arguments.seeds, results)
+
+
+def start_folder(work: Path) -> Path:
+    """Return the folder that both sides start from; our side, which runs first, makes it."""
+    return work / "start"
+
+
+def train_here(setting: Setting, weights: Path, data: Path, seed: int, work: Path) -> dict:
+    """Train with mindformers, through `Trainer`."""
+    import mindspore as ms
+
+    from mindformers import Trainer
+    from mindformers.catalog import REGISTRY
+    from mindformers.models.auto import AutoConfig, class_name
+    from mindformers.registry import MindFormerModuleType
+    from mindformers.tokenizers.auto import AutoTokenizer
+    from mindformers.weights.restore import NEW_HEAD, load_weights
+
+    ms.set_seed(seed)
+    hf = json.loads((weights / "config.json").read_text())
+    hf["id2label"] = {str(number): f"LABEL_{number}" for number in range(setting.num_labels)}
+    if setting.dropout is not None:
+        hf = {**hf, "hidden_dropout_prob": setting.dropout, "attention_probs_dropout_prob": setting.dropout}
+    config = AutoConfig.from_hf(hf)
+    cls = REGISTRY.resolve(MindFormerModuleType.MODELS, class_name(config, setting.head))
+    model = cls(config, seed=seed)
+    load_weights(model, weights, weight_map=model.weight_map, new_parameters=NEW_HEAD)
+    start = start_folder(work)
+    model.save_pretrained(start)
+    AutoTokenizer.from_pretrained(weights).save_pretrained(start)
+
+    trainer = Trainer(task=setting.task, model=str(start), args=setting.config(data, seed, work / "output"))
+    began = time.perf_counter()
+    trainer.train(resume_or_finetune_from_checkpoint=str(start), do_finetune=True)
+    seconds = time.perf_counter() - began
+    lines = [json.loads(line) for line in (work / "output" / "rank_0" / "metrics.jsonl").read_text().splitlines()]
+    began = time.perf_counter()
+    scores = trainer.evaluate(eval_checkpoint=True)
+    return {
+        "losses": [line["loss"] for line in lines],
+        "step_seconds": gaps([line["time"] for line in lines]),
+        "train_seconds": seconds,
+        "eval_seconds": time.perf_counter() - began,
+        "scores": scores,
+    }
+
+
+def train_there(setting: Setting, weights: Path, data: Path, seed: int, work: Path) -> dict:
+    """Train with Hugging Face's Trainer; rows, order and scoring come from the same code as on our side."""
+    import numpy as np
+    import torch
+    import transformers
+
+    from mindformers import build
+    from mindformers.catalog import REGISTRY
+    from mindformers.config.check import check_layers
+    from mindformers.config.source import from_dict
+    from mindformers.data.loader import BatchPlan
+    from mindformers.registry import MindFormerModuleType
+    from mindformers.tokenizers.auto import AutoTokenizer
+
+    start = start_folder(work)
+    sections = setting.config(data, seed, work / "output")
+    sections["model"]["model_config"]["num_labels"] = setting.num_labels
+    config = check_layers([from_dict(sections, "task_vs_hf")]).run
+    task_class = REGISTRY.resolve(MindFormerModuleType.TRAINER, setting.task)
+    task = task_class.from_config(config, AutoTokenizer.from_pretrained(start))
+    features = task.train_features(build.data_loader(config.train_dataset, "train_dataset", "train"))
+    evaluation = task.eval_features(build.data_loader(config.eval_dataset, "eval_dataset", "dev"))
+    torch.manual_seed(seed)
+    plan = BatchPlan(len(features), setting.batch_size, shuffle=True, seed=seed)
+
+    def tensor(array: Any) -> Any:
+        return torch.tensor(array, dtype=torch.float32 if array.dtype.kind == "f" else torch.long)
+
+    class Rows(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(features)
+
+        def __getitem__(self, index):
+            return {name: tensor(column[index]) for name, column in features.columns.items()}
+
+    class Order(torch.utils.data.Sampler):
+        epoch = 0
+
+        def __len__(self):
+            return len(features)
+
+        def __iter__(self):
+            order = [int(row) for batch in plan.batches(self.epoch) for row in batch if row >= 0]
+            self.epoch += 1
+            return iter(order)
+
+    class OurOrder(transformers.Trainer):
+        def get_train_dataloader(self):
+            return torch.utils.data.DataLoader(Rows(), batch_size=setting.batch_size, sampler=Order())
+
+    class Clock(transformers.TrainerCallback):
+        def __init__(self):
+            self.stamps, self.losses = [], []
+
+        def on_step_end(self, *_, **__):
+            self.stamps.append(time.time())
+
+        def on_log(self, args, state, control, logs=None, **_):
+            if "loss" in (logs or {}):
+                self.losses.append(logs["loss"])
+
+    model = getattr(transformers, HF_CLASSES[setting.head]).from_pretrained(start)
+    clock = Clock()
+    trainer = OurOrder(
+        model=model,
+        args=transformers.TrainingArguments(
+            output_dir=str(work / "hf"),
+            per_device_train_batch_size=setting.batch_size,
+            num_train_epochs=setting.epochs,
+            learning_rate=setting.learning_rate,
+            warmup_steps=setting.warmup_ratio,
+            weight_decay=setting.weight_decay,
+            max_grad_norm=setting.max_grad_norm,
+            lr_scheduler_type="linear",
+            optim="adamw_torch",
+            logging_steps=1,
+            save_strategy="no",
+            report_to=[],
+            seed=seed,
+            use_cpu=True,
+            disable_tqdm=True,
+        ),
+        callbacks=[clock],
+    )
+    began = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - began
+    metric = task.metric(evaluation)
+    model.eval()
+    began = time.perf_counter()
+    columns = evaluation.features.columns
+    for rows in BatchPlan(len(evaluation.features), setting.batch_size, shuffle=False, seed=0).batches(0):
+        kept = rows[rows >= 0]
+        with torch.no_grad():
+            output = model(**{name: tensor(column[kept]) for name, column in columns.items()})
+        metric.update(kept.astype(np.int32), *(item.numpy() for item in output.to_tuple()))
+    return {
+        "losses": clock.losses,
+        "step_seconds": gaps(clock.stamps),
+        "train_seconds": seconds,
+        "eval_seconds": time.perf_counter() - began,
+        "scores": metric.eval(),
+    }
+
+
+def gaps(stamps: list) -> list:
+    """Return the seconds between consecutive steps; the first step, which compiles, has none."""
+    return [later - earlier for earlier, later in zip(stamps, stamps[1:])]
+
+
+def report_one(side: str, seed: int, result: dict) -> None:
+    scores = "  ".join(f"{name} {value:.4f}" for name, value in result["scores"].items() if name not in COUNTS)
+    print(
+        f"seed {seed}  {side:13s}  {scores}  scored {result['scores'].get('scored', '?')}  "
+        f"step {statistics.median(result['step_seconds']):.3f} s  training {result['train_seconds']:.0f} s  "
+        f"evaluation {result['eval_seconds']:.0f} s",
+        flush=True,
+    )
+
+
+def report(seeds: list, results: dict) -> None:
+    print("\nloss, mean of each tenth of the steps")
+    for index, seed in enumerate(seeds):
+        for side in SIDES:
+            losses = results[side][index]["losses"]
+            bounds = [len(losses) * part // 10 for part in range(11)]
+            tenths = [statistics.mean(losses[a : max(b, a + 1)]) for a, b in zip(bounds, bounds[1:])]
+            print(f"  seed {seed}  {side:13s} " + " ".join(f"{value:6.3f}" for value in tenths))
+    for name in results[SIDES[0]][0]["scores"]:
+        for side in SIDES if name not in COUNTS else ():
+            values = [result["scores"][name] for result in results[side]]
+            print(f"{name} {side:13s} mean {statistics.mean(values):.4f}  {min(values):.4f} to {max(values):.4f}")
+    ratios = [
+        statistics.median(there["step_seconds"]) / statistics.median(here["step_seconds"])
+        for here, there in zip(*(results[side] for side in SIDES))
+    ]
+    print(f"speed of a training step against Hugging Face: {statistics.median(ratios):.2f} x")
+
+
+if __name__ == "__main__":
+    main()
