@@ -152,11 +152,11 @@ def tokenizer(config: RunConfig, weights: Optional[Path], given: Given) -> Any:
         return None
 
 
-def task(config: RunConfig, tokenizer_: Any, given: Given, weights: Optional[Path]) -> Any:
+def task(config: RunConfig, tokenizer_: Any, weights: Optional[Path]) -> Any:
     """Return the task object: data, head, metric and prediction format; `weights` may name its labels."""
     cls = REGISTRY.resolve(Type.TRAINER, config.trainer.type)
-    made = cls.from_config(config, given.tokenizer if given.tokenizer is not None else tokenizer_)
-    labels = read_labels(weights) if weights is not None and hasattr(made, "adopt_labels") else None
+    made = cls.from_config(config, tokenizer_)
+    labels = read_labels(weights) if weights is not None and made.names_outputs else None
     if labels is not None:
         made.adopt_labels(labels)
     return made
@@ -175,8 +175,7 @@ def model(config: RunConfig, context: ParallelContext, given: Given, tokenizer_:
         raise ConfigError([Problem("model.arch", "missing; name a model class, e.g. type: BertForQuestionAnswering")])
     cls = REGISTRY.resolve(Type.MODELS, section.arch.type)
     sizes = [section.model_config.options] if section.model_config is not None else []
-    used = given.tokenizer if given.tokenizer is not None else tokenizer_
-    rows, ids = getattr(sizes[0], "vocab_size", None) if sizes else None, getattr(used, "vocab_size", None)
+    rows, ids = getattr(sizes[0], "vocab_size", None) if sizes else None, getattr(tokenizer_, "vocab_size", None)
     if isinstance(rows, int) and isinstance(ids, int) and ids > rows:
         raise ConfigError(
             [

@@ -37,7 +37,7 @@ def start(config: RunConfig) -> ParallelContext:
     """Start the engine for a run; raises UsageError for a device that is not there or a mode we cannot carry out."""
     section = config.context
     target = _device(section.device_target)
-    ms.set_device(target, section.device_id) if target == "Ascend" else ms.set_device(target)
+    _take_device(target, section.device_id)
     ms.set_context(mode=ms.PYNATIVE_MODE if section.mode else ms.GRAPH_MODE)
     ms.set_recursion_limit(section.max_call_depth)
     if section.save_graphs:
@@ -54,6 +54,20 @@ def start(config: RunConfig) -> ParallelContext:
     ms.set_seed(config.seed)
     np.random.seed(config.seed)
     return context
+
+
+def _take_device(target: str, device_id: int) -> None:
+    """Choose the device; in a process that has computed something already, it is the one that did."""
+    try:
+        ms.set_device(target, device_id) if target == "Ascend" else ms.set_device(target)
+    except RuntimeError as error:  # the engine runs: it cannot be moved, and need not be when it is where it should be
+        if ms.get_context("device_target") != target or (
+            target == "Ascend" and ms.get_context("device_id") != device_id
+        ):
+            raise UsageError(
+                f"context.device_target {target}: this process has computed on {ms.get_context('device_target')} "
+                "already; start the run in a process of its own"
+            ) from error
 
 
 def _device(wanted: str) -> str:

@@ -145,7 +145,7 @@ class Session:
         metric = self.given.metric
         if metric is None:
             metric = self.task.metric(self.data.evaluation)
-        scored = self.task.scored(self.model) if hasattr(self.task, "scored") else self.model
+        scored = self.task.scored(self.model)
         forward = EvalCell(scored, tuple(self.data.evaluation.features.columns))
         training = self.model.training
         self.model.set_train(False)

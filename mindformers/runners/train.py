@@ -122,7 +122,7 @@ class TrainRunner(Session):
             every_epochs=1,
             scalars=scalars,
             watch=self.task.main_metric,
-            watch_max=getattr(self.task, "larger_is_better", True),
+            watch_max=self.task.larger_is_better,
             best=best,
         )
 
@@ -132,10 +132,10 @@ class TrainRunner(Session):
         saved = self.start.saved
         best: Callable[[], Optional[float]] = (lambda: evaluation.best) if evaluation is not None else lambda: None
         extras: List[Callable[[Path], object]] = [self._write_config]
+        if self.task.names_outputs:
+            extras.append(self.task.save_labels)
         if self.tokenizer is not None:
             extras.append(self.tokenizer.save_pretrained)
-        if hasattr(self.task, "save_labels"):
-            extras.append(self.task.save_labels)
         return CheckpointMonitor(
             chosen.prefix,
             Path(chosen.directory) if chosen.directory else self.folder.checkpoints,

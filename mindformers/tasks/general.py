@@ -13,6 +13,7 @@ from mindformers.config.schema import RunConfig
 from mindformers.data.loader import FeatureSet
 from mindformers.errors import DataError, UsageError
 from mindformers.registry import MindFormerModuleType as Type
+from mindformers.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class EvalData:
     features: FeatureSet
 
 
-class GeneralTask:
+class GeneralTask(Task):
     """Trains any registered model on any registered dataset.
 
     The dataset has `columns`, name to array [n, ...], or is a list of mappings; the names are the model's inputs. In
@@ -32,8 +33,6 @@ class GeneralTask:
 
     name = "general"
     metric_name = "Metric"
-    main_metric = None
-    """No score is known to say which of two models is better."""
 
     def __init__(self, metric: Optional[Component] = None):
         self._metric = metric

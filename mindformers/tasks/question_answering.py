@@ -21,6 +21,7 @@ from mindformers.data.squad import Example, SQuADDataLoader, examples_from
 from mindformers.errors import DataError, UsageError
 from mindformers.evaluate.span_metric import SpanMetric, to_numpy
 from mindformers.evaluate.spans import Answer, SpanSettings, merged, question_answers, window_candidates
+from mindformers.tasks.task import Task
 from mindformers.tokenizers.wordpiece import BertTokenizer
 
 Forward = Callable[[Dict[str, np.ndarray]], Tuple[np.ndarray, np.ndarray]]
@@ -32,6 +33,7 @@ ACCEPTED = (
     "accepted are the text 'context - question', a pair (context, question), and an object "
     "{'context': ..., 'question': ...}"
 )
+
 SCORE_PLACES = 4
 
 
@@ -45,7 +47,7 @@ class EvalData:
     windows: Features
 
 
-class QuestionAnsweringTask:
+class QuestionAnsweringTask(Task):
     """Data, metric and predictions of extractive question answering; lengths are in tokens.
 
     `n_best_size` spans are weighed against each other for a question; `cache_dir` keeps features between runs.
@@ -55,7 +57,6 @@ class QuestionAnsweringTask:
     head = "question_answering"
     metric_name = "QA Metric"
     main_metric = "f1"
-    """The score that says which of two models is better; larger is better."""
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ from mindformers.errors import DataError, UsageError
 from mindformers.evaluate.glue import COMBINED, LabelMetric, check_scores
 from mindformers.log import logger
 from mindformers.models.heads import IGNORED
+from mindformers.tasks.task import Task
 from mindformers.weights.labels import write_labels
 
 Forward = Callable[[Dict[str, np.ndarray]], np.ndarray]
@@ -59,7 +60,7 @@ class EvalData:
     texts: LabelledTexts
 
 
-class TextClassificationTask:
+class TextClassificationTask(Task):
     """Data, metric and predictions of text classification.
 
     `max_seq_len` counts tokens, special ones included; `num_labels` are the model's outputs, 1 for a number, None
@@ -71,6 +72,7 @@ class TextClassificationTask:
 
     name = "text_classification"
     head = "sequence_classification"
+    names_outputs = True
     metric_name = "Classification Metric"
 
     def __init__(

@@ -23,6 +23,7 @@ from mindformers.data.text_documents import TextDataLoader, texts_from, tokens_o
 from mindformers.errors import DataError, UsageError
 from mindformers.evaluate.perplexity import PerplexityMetric, RowLosses
 from mindformers.registry import MindFormerModuleType as Type
+from mindformers.tasks.task import Task
 
 USUAL_LENGTH = 1024
 """Tokens of a block when neither the dataset nor the model says another number."""
@@ -37,7 +38,7 @@ class EvalData:
     """What the model sees, one row a block."""
 
 
-class TextGenerationTask:
+class TextGenerationTask(Task):
     """Data and metric of a decoder that continues text.
 
     `seq_length` counts the predictions of a block. `arch`, when known, says how long a block may be and which tokens
@@ -48,7 +49,6 @@ class TextGenerationTask:
     head = "causal_lm"
     metric_name = "Text Generation Metric"
     main_metric = "perplexity"
-    """The score that says which of two models is better."""
     larger_is_better = False
 
     def __init__(

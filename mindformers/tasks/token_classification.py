@@ -32,6 +32,7 @@ from mindformers.evaluate.entities import EntityMetric, slot_entities
 from mindformers.evaluate.span_metric import to_numpy
 from mindformers.log import logger
 from mindformers.models.heads import IGNORED
+from mindformers.tasks.task import Task
 from mindformers.tokenizers.backend import TokenizedText
 from mindformers.weights.labels import write_labels
 
@@ -55,7 +56,7 @@ class EvalData:
     labels: LabelSet
 
 
-class TokenClassificationTask:
+class TokenClassificationTask(Task):
     """Data, metric and predictions of named-entity recognition; lengths are in tokens.
 
     Args:
@@ -71,6 +72,7 @@ class TokenClassificationTask:
 
     name = "token_classification"
     head = "token_classification"
+    names_outputs = True
     metric_name = "Entity Metric"
     main_metric = "f1"
     """The score that says which of two models is better; larger is better."""

@@ -116,3 +116,19 @@ def test_training_arguments_land_in_the_configuration(trainer_class, tmp_path):
     assert "max_grad_norm: 0.5" in text
     assert "# TrainingArguments.weight_decay" in text
     assert trainer.get_last_checkpoint() is None
+
+
+def test_a_run_may_start_in_a_process_that_has_computed_already():
+    script = (
+        "import numpy as np, mindspore as ms\n"
+        "print(ms.Tensor(np.ones(2, np.float32)) + 1)\n"
+        "from mindformers.config.check import check_file\n"
+        "from mindformers.config.places import find_config\n"
+        "from mindformers.parallel.context import start\n"
+        "print('STARTED', start(check_file(find_config('qa_bert_tiny'), []).run).device_target)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env=environment
+    )
+    assert "STARTED CPU" in result.stdout, result.stderr
