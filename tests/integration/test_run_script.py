@@ -73,6 +73,7 @@ WRONG = {
     "an unknown model": (["--model.arch.type=BertForQuestionAnswerin"], "Did you mean 'BertForQuestionAnswering'"),
     "finetune without weights": (["--run_mode", "finetune"], "starts from weights"),
     "weights that do not exist": (["--run_mode", "finetune", "--load_checkpoint", "/no/weights"], "no such path"),
+    "fewer rows than the tokenizer has ids": (["--model.model_config.vocab_size=50"], "but the tokenizer has"),
     "an unknown key": (["--optimizer.weigt_decay=1"], "Did you mean 'weight_decay'"),
 }
 
