@@ -7,17 +7,16 @@ model is built.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Mapping, Optional, Union
 
-from mindformers.catalog import FAMILIES, MODEL_ALIASES, REGISTRY, RELATIVES
+from mindformers.catalog import FAMILIES, REGISTRY
 from mindformers.config.model_files import OF_A_RUN, YAML_ENDINGS, DescribedModel, read_model, yaml_file
-from mindformers.errors import CheckpointError, UnknownNameError, UsageError
+from mindformers.errors import UsageError
 from mindformers.registry import MindFormerModuleType, load_object
 from mindformers.weights.find import find_description, find_local, find_weights
-from mindformers.weights.folder import CONFIG, read_config
+from mindformers.weights.folder import CONFIG, config_from_hf, read_config
 
 if TYPE_CHECKING:
     from mindformers.models.processor import TextProcessor
@@ -63,8 +62,7 @@ class AutoConfig(Supported):
     @staticmethod
     def from_hf(values: Mapping[str, Any]) -> Any:
         """Return the configuration that the content of a config.json describes."""
-        family = FAMILIES[model_type(values)]
-        return load_object(f"{family.package}.config:{family.config}").from_hf(values)
+        return config_from_hf(values)
 
 
 class AutoModel(Supported):
@@ -180,40 +178,6 @@ class AutoProcessor(Supported):
 
         described = _from_yaml(source)
         return TextProcessor(_tokenizer(described, None), **{**described.processor, **options})
-
-
-def model_type(values: Mapping[str, Any]) -> str:
-    """Return the family's key for a config.json: its model_type, else the family of its `architectures`.
-
-    Raises UnknownNameError with the nearest family, CheckpointError when config.json says neither.
-    """
-    named = values.get("architectures")
-    architectures = [item for item in named if isinstance(item, str)] if isinstance(named, list) else []
-    stated = values.get("model_type")
-    if stated is None and not architectures:
-        known = ", ".join(FAMILIES)
-        raise CheckpointError(CONFIG, ["says neither model_type nor architectures"], f"Known model types: {known}.")
-    if stated is not None:
-        if str(stated) in FAMILIES:
-            return str(stated)
-        raise _unknown_family("model_type", str(stated), list(FAMILIES), architectures)
-    owners = {name: key for key, family in FAMILIES.items() for name in family.classes.values()}
-    owners.update({alias: owners[name] for name, aliases in MODEL_ALIASES.items() for alias in aliases})
-    found = next((owners[name] for name in architectures if name in owners), None)
-    if found is None:
-        raise _unknown_family("architecture", architectures[0], list(owners), architectures)
-    return found
-
-
-def _unknown_family(kind: str, name: str, accepted: List[str], architectures: List[str]) -> UnknownNameError:
-    """Return the error for a family that is not carried; the nearest is one inside the name, else one spelt alike."""
-    inside = sorted((family for family in FAMILIES if family in name.lower()), key=len)
-    alike = RELATIVES.get(name) or next((RELATIVES[key] for key in RELATIVES if name.lower().startswith(key)), None)
-    near = inside[-1:] or ([alike] if alike else difflib.get_close_matches(name, accepted, n=1))
-    nearest = f"The nearest that is known is '{near[0]}'. " if near else ""
-    also = f" with the architectures {', '.join(architectures)}" if architectures and kind == "model_type" else ""
-    hint = f"{nearest}It stands in {CONFIG}{also}. Known families: {', '.join(FAMILIES)}."
-    return UnknownNameError(kind, name, (), hint)
 
 
 def class_name(config: Any, suffix: str) -> str:

@@ -23,7 +23,7 @@ from typing import (
     get_type_hints,
 )
 
-from mindformers.arch.stacks import ACTIVATIONS, Head, Rotary, StackArch, arch_problem
+from mindformers.arch.stacks import ACTIVATIONS, DecoderArch, EncoderArch, Head, Rotary, StackArch, arch_problem
 from mindformers.errors import OutputError, UsageError, suggestion
 
 RUN_FIELDS = frozenset(
@@ -162,12 +162,42 @@ def _spelt(hint: Any) -> str:
     return getattr(hint, "__name__", str(hint)) if isinstance(hint, type) else str(hint).replace("typing.", "")
 
 
+class EncoderConfig(HFConfig):
+    """Mixin of post-norm encoders, which call their sizes alike."""
+
+    def encoder(self, head: Head, **choices: Any) -> EncoderArch:
+        """Return the encoder that the common fields describe; `choices` are what differs in a family."""
+        own: Any = self  # the fields are the families'
+        common = {
+            "vocab_size": own.vocab_size,
+            "hidden_size": own.hidden_size,
+            "num_layers": own.num_hidden_layers,
+            "num_heads": own.num_attention_heads,
+            "intermediate_size": own.intermediate_size,
+            "max_positions": own.max_position_embeddings,
+            "type_vocab_size": own.type_vocab_size,
+            "embedding_norm": True,
+            "activation": ACTIVATIONS[own.hidden_act],
+            "norm_eps": own.layer_norm_eps,
+            "embedding_dropout": own.hidden_dropout_prob,
+            "hidden_dropout": own.hidden_dropout_prob,
+            "attention_dropout": own.attention_probs_dropout_prob,
+            "init_std": own.initializer_range,
+            "pad_token_id": own.pad_token_id,
+            "frozen_row": own.pad_token_id,
+            "head": head,
+            "num_labels": own.num_labels,
+            "tied_head": own.tie_word_embeddings,
+        }
+        return EncoderArch(**{**common, **choices})
+
+
 ROPE_KINDS = {"default": "none", "none": "none", "linear": "linear", "dynamic": "dynamic", "ntk": "dynamic"}
 """What config.json files call a scaling of rotary positions -> `arch.stacks.RotaryScaling`."""
 
 
 class RopeConfig(HFConfig):
-    """Mixin of families with rotary positions; it reads three of their fields."""
+    """Mixin of gated decoders with rotary positions, which call their sizes alike."""
 
     rope_theta: float
     rope_scaling: Optional[Dict[str, Any]]
@@ -211,6 +241,39 @@ class RopeConfig(HFConfig):
             factor=float(scaling.get("factor", 1.0)),
             trained_length=self.max_position_embeddings,
         )
+
+    def gated_decoder(self, head: Head, **choices: Any) -> DecoderArch:
+        """Return the decoder that the common fields describe, without biases; `choices` are what differs in a family.
+
+        Touvron et al. 2023, arXiv:2302.13971, section 2.2.
+        """
+        own: Any = self  # the fields are the families'
+        common = {
+            "vocab_size": own.vocab_size,
+            "hidden_size": own.hidden_size,
+            "num_layers": own.num_hidden_layers,
+            "num_heads": own.num_attention_heads,
+            "intermediate_size": own.intermediate_size,
+            "max_positions": own.max_position_embeddings,
+            "positions": "rotary",
+            "rotary": self.rotary(),
+            "norm": "rms_norm",
+            "pre_norm": True,
+            "norm_eps": own.rms_norm_eps,
+            "activation": ACTIVATIONS[own.hidden_act],
+            "gated": True,
+            "qkv_bias": False,
+            "out_bias": False,
+            "mlp_bias": False,
+            "init_std": own.initializer_range,
+            "pad_token_id": own.pad_token_id,
+            "frozen_row": own.pad_token_id,
+            "head": head,
+            "num_labels": own.num_labels,
+            "classifier": "last_token",
+            "tied_head": own.tie_word_embeddings,
+        }
+        return DecoderArch(**{**common, **choices})
 
 
 def _rope_kind(scaling: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Dict, List, Tuple, Type, TypeVar, Union
 import mindspore as ms
 import numpy as np
 
+from mindformers.nn import functional
 from mindformers.weights.find import find_weights
 from mindformers.weights.folder import CONFIG, read_config
 from mindformers.weights.layout import join, joined_shape
@@ -17,6 +18,7 @@ from mindformers.weights.restore import NEW_HEAD, LoadReport, load_weights
 from mindformers.weights.stored import DTYPES, StoredTensor, halved
 from mindformers.weights.writers import SHARD_BYTES, save_json, save_tensors, whole_folder
 
+DTYPE_NAMES = {dtype: name for name, dtype in functional.DTYPES.items()}
 Model = TypeVar("Model", bound="Pretrained")
 
 
@@ -78,10 +80,8 @@ class Pretrained:
             joined = join(step, arrays, self.arch.num_heads)
             return halved(joined) if is_half else joined
 
-        kind = DTYPES[{ms.float32: "float32", ms.float16: "float16", ms.bfloat16: "bfloat16"}[parts[0].dtype]]
-        return StoredTensor(kind, joined_shape(step, parts[0].shape), read)
+        return StoredTensor(DTYPES[DTYPE_NAMES[parts[0].dtype]], joined_shape(step, parts[0].shape), read)
 
     def _hf_config(self) -> Dict[str, Any]:
-        kinds = {ms.float32: "float32", ms.float16: "float16", ms.bfloat16: "bfloat16"}
         dtype = next(iter(self.get_parameters())).dtype
-        return {"architectures": [type(self).__name__], **self.config.to_hf(), "torch_dtype": kinds[dtype]}
+        return {"architectures": [type(self).__name__], **self.config.to_hf(), "torch_dtype": DTYPE_NAMES[dtype]}

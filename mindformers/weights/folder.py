@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, List, Mapping
 
-from mindformers.catalog import FAMILIES, Family
+from mindformers.catalog import FAMILIES, MODEL_ALIASES, RELATIVES, Family
 from mindformers.errors import CheckpointError, UnknownNameError
 from mindformers.registry import load_object
 from mindformers.weights.mapping import WeightMap
@@ -48,12 +48,41 @@ def read_config(source: Path) -> Dict[str, Any]:
 
 def family_of(values: Mapping[str, Any]) -> Family:
     """Return the family that a config.json names. Raises CheckpointError, UnknownNameError."""
-    model_type = values.get("model_type")
-    if model_type is None:
-        raise CheckpointError(CONFIG, ["model_type: missing"], f"Known: {', '.join(FAMILIES)}.")
-    if model_type not in FAMILIES:
-        raise UnknownNameError("model_type", str(model_type), FAMILIES)
-    return FAMILIES[model_type]
+    return FAMILIES[model_type(values)]
+
+
+def model_type(values: Mapping[str, Any]) -> str:
+    """Return the family's key for a config.json: its model_type, else the family of its `architectures`.
+
+    Raises UnknownNameError with the nearest family, CheckpointError when config.json says neither.
+    """
+    named = values.get("architectures")
+    architectures = [item for item in named if isinstance(item, str)] if isinstance(named, list) else []
+    stated = values.get("model_type")
+    if stated is None and not architectures:
+        known = ", ".join(FAMILIES)
+        raise CheckpointError(CONFIG, ["says neither model_type nor architectures"], f"Known model types: {known}.")
+    if stated is not None:
+        if str(stated) in FAMILIES:
+            return str(stated)
+        raise _unknown_family("model_type", str(stated), list(FAMILIES), architectures)
+    owners = {name: key for key, family in FAMILIES.items() for name in family.classes.values()}
+    owners.update({alias: owners[name] for name, aliases in MODEL_ALIASES.items() for alias in aliases})
+    found = next((owners[name] for name in architectures if name in owners), None)
+    if found is None:
+        raise _unknown_family("architecture", architectures[0], list(owners), architectures)
+    return found
+
+
+def _unknown_family(kind: str, name: str, accepted: List[str], architectures: List[str]) -> UnknownNameError:
+    """Return the error for a family that is not carried; the nearest is one inside the name, else one spelt alike."""
+    inside = sorted((family for family in FAMILIES if family in name.lower()), key=len)
+    alike = RELATIVES.get(name) or next((RELATIVES[key] for key in RELATIVES if name.lower().startswith(key)), None)
+    near = inside[-1:] or ([alike] if alike else [])
+    nearest = f"The nearest that is known is '{near[0]}'. " if near else ""
+    also = f" with the architectures {', '.join(architectures)}" if architectures and kind == "model_type" else ""
+    hint = f"{nearest}It stands in {CONFIG}{also}. Known families: {', '.join(FAMILIES)}."
+    return UnknownNameError(kind, name, () if near else accepted, hint)
 
 
 def config_from_hf(values: Mapping[str, Any]) -> Any:

@@ -11,7 +11,6 @@ from mindformers.catalog import FAMILIES
 from mindformers.config.check import check_file
 from mindformers.config.explain import explain
 from mindformers.errors import CheckpointError, ConfigError, UnknownNameError, UsageError
-from mindformers.models import auto
 from mindformers.models.auto import (
     AutoConfig,
     AutoModel,
@@ -29,6 +28,7 @@ from mindformers.models.llama.config import LlamaConfig
 from mindformers.models.processor import TextProcessor
 from mindformers.tokenizers.wordpiece import BertTokenizer
 from mindformers.weights.convert import convert
+from mindformers.weights.folder import model_type
 from mindformers.weights.writers import save_safetensors
 from tests.conftest import CONFIGS
 
@@ -130,7 +130,7 @@ def test_a_configuration_is_written_and_read_again(tmp_path):
     ],
 )
 def test_the_family_is_the_model_type_or_else_that_of_the_architectures(values, expected):
-    assert auto.model_type(values) == expected
+    assert model_type(values) == expected
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_the_family_is_the_model_type_or_else_that_of_the_architectures(values, 
 )
 def test_an_unknown_family_is_refused_with_the_nearest(values, nearest):
     with pytest.raises(UnknownNameError) as caught:
-        auto.model_type(values)
+        model_type(values)
     assert nearest in str(caught.value)
 
 

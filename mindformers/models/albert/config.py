@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
 from mindformers.arch.stacks import ACTIVATIONS, EncoderArch, Head
-from mindformers.models.hf_config import HFConfig
+from mindformers.models.hf_config import EncoderConfig
 
 
 @dataclass(frozen=True)
-class AlbertConfig(HFConfig):
+class AlbertConfig(EncoderConfig):
     """Sizes and choices of an ALBERT encoder; the defaults are those of albert-xxlarge, as in Hugging Face."""
 
     REFUSED: ClassVar[Tuple[Tuple[str, Tuple[Any, ...]], ...]] = (
@@ -60,29 +60,11 @@ class AlbertConfig(HFConfig):
 
     def arch(self, head: Head) -> EncoderArch:
         """Return the stack that this configuration describes, with a head on it."""
-        return EncoderArch(
-            vocab_size=self.vocab_size,
-            hidden_size=self.hidden_size,
+        return self.encoder(
+            head,
             embedding_size=self.embedding_size,
-            num_layers=self.num_hidden_layers,
             distinct_layers=self.num_hidden_groups,
-            num_heads=self.num_attention_heads,
-            intermediate_size=self.intermediate_size,
-            max_positions=self.max_position_embeddings,
-            type_vocab_size=self.type_vocab_size,
-            embedding_norm=True,
-            activation=ACTIVATIONS[self.hidden_act],
-            norm_eps=self.layer_norm_eps,
-            embedding_dropout=self.hidden_dropout_prob,
-            hidden_dropout=self.hidden_dropout_prob,
-            attention_dropout=self.attention_probs_dropout_prob,
             drops_mlp_output=False,
-            init_std=self.initializer_range,
-            pad_token_id=self.pad_token_id,
-            frozen_row=self.pad_token_id,
-            head=head,
-            num_labels=self.num_labels,
             classifier_dropout=self.classifier_dropout_prob,
             head_activation=ACTIVATIONS[self.hidden_act],
-            tied_head=self.tie_word_embeddings,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, List, Literal, Mapping, Optional, Union
 
-from mindformers.arch.stacks import ACTIVATIONS, DecoderArch, Head
+from mindformers.arch.stacks import DecoderArch, Head
 from mindformers.models.hf_config import RopeConfig
 
 BAICHUAN_2_VOCABULARY = 125696
@@ -66,29 +66,4 @@ class BaichuanConfig(RopeConfig):
 
     def arch(self, head: Head) -> DecoderArch:
         """Return the stack that this configuration describes, with a head on it."""
-        return DecoderArch(
-            vocab_size=self.vocab_size,
-            hidden_size=self.hidden_size,
-            num_layers=self.num_hidden_layers,
-            num_heads=self.num_attention_heads,
-            intermediate_size=self.intermediate_size,
-            max_positions=self.max_position_embeddings,
-            positions=self.position_embedding,
-            rotary=self.rotary(),
-            norm="rms_norm",
-            pre_norm=True,
-            norm_eps=self.rms_norm_eps,
-            activation=ACTIVATIONS[self.hidden_act],
-            gated=True,
-            qkv_bias=False,
-            out_bias=False,
-            mlp_bias=False,
-            init_std=self.initializer_range,
-            pad_token_id=self.pad_token_id,
-            frozen_row=self.pad_token_id,
-            head=head,
-            num_labels=self.num_labels,
-            classifier="last_token",
-            tied_head=self.tie_word_embeddings,
-            normalizes_head=self.normalized_head,
-        )
+        return self.gated_decoder(head, positions=self.position_embedding, normalizes_head=self.normalized_head)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
 from mindformers.arch.stacks import ACTIVATIONS, EncoderArch, Head
-from mindformers.models.hf_config import HFConfig
+from mindformers.models.hf_config import EncoderConfig
 
 
 @dataclass(frozen=True)
-class BertConfig(HFConfig):
+class BertConfig(EncoderConfig):
     """Sizes and choices of a BERT encoder."""
 
     OLD_NAMES: ClassVar[Dict[str, str]] = {
@@ -73,28 +73,11 @@ class BertConfig(HFConfig):
     def arch(self, head: Head) -> EncoderArch:
         """Return the stack that this configuration describes, with a head on it."""
         width = self.intermediate_size if self.expand_ratio is None else self.expand_ratio * self.hidden_size
-        return EncoderArch(
-            vocab_size=self.vocab_size,
-            hidden_size=self.hidden_size,
-            num_layers=self.num_hidden_layers,
-            num_heads=self.num_attention_heads,
+        return self.encoder(
+            head,
             intermediate_size=width,
-            max_positions=self.max_position_embeddings,
-            type_vocab_size=self.type_vocab_size,
-            embedding_norm=True,
-            activation=ACTIVATIONS[self.hidden_act],
-            norm_eps=self.layer_norm_eps,
-            embedding_dropout=self.hidden_dropout_prob,
-            hidden_dropout=self.hidden_dropout_prob,
-            attention_dropout=self.attention_probs_dropout_prob,
-            init_std=self.initializer_range,
-            pad_token_id=self.pad_token_id,
-            frozen_row=self.pad_token_id,
-            head=head,
-            num_labels=self.num_labels,
             classifier_dropout=self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout,
             head_activation=ACTIVATIONS[self.hidden_act],
-            tied_head=self.tie_word_embeddings,
         )
 
     def to_hf(self) -> Dict[str, Any]:

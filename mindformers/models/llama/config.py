@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, List, Optional, Tuple, Union
 
-from mindformers.arch.stacks import ACTIVATIONS, DecoderArch, Head
+from mindformers.arch.stacks import DecoderArch, Head
 from mindformers.models.hf_config import RopeConfig
 
 
@@ -55,31 +55,12 @@ class LlamaConfig(RopeConfig):
 
     def arch(self, head: Head) -> DecoderArch:
         """Return the stack that this configuration describes, with a head on it."""
-        return DecoderArch(
-            vocab_size=self.vocab_size,
-            hidden_size=self.hidden_size,
-            num_layers=self.num_hidden_layers,
-            num_heads=self.num_attention_heads,
+        return self.gated_decoder(
+            head,
             num_kv_heads=self.num_key_value_heads,
             size_per_head=self.head_dim,
-            intermediate_size=self.intermediate_size,
-            max_positions=self.max_position_embeddings,
-            positions="rotary",
-            rotary=self.rotary(),
-            norm="rms_norm",
-            pre_norm=True,
-            norm_eps=self.rms_norm_eps,
-            activation=ACTIVATIONS[self.hidden_act],
-            gated=True,
             qkv_bias=self.attention_bias,
             out_bias=self.attention_bias,
             mlp_bias=self.mlp_bias,
             attention_dropout=self.attention_dropout,
-            init_std=self.initializer_range,
-            pad_token_id=self.pad_token_id,
-            frozen_row=self.pad_token_id,
-            head=head,
-            num_labels=self.num_labels,
-            classifier="last_token",
-            tied_head=self.tie_word_embeddings,
         )

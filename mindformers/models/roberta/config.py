@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
-from mindformers.arch.stacks import ACTIVATIONS, EncoderArch, Head
-from mindformers.models.hf_config import HFConfig
+from mindformers.arch.stacks import EncoderArch, Head
+from mindformers.models.hf_config import EncoderConfig
 
 
 @dataclass(frozen=True)
-class RobertaConfig(HFConfig):
+class RobertaConfig(EncoderConfig):
     """Sizes and choices of a RoBERTa encoder; the defaults are Hugging Face's, for keys that a file leaves out."""
 
     REFUSED: ClassVar[Tuple[Tuple[str, Tuple[Any, ...]], ...]] = (
@@ -55,29 +55,11 @@ class RobertaConfig(HFConfig):
 
     def arch(self, head: Head) -> EncoderArch:
         """Return the stack that this configuration describes, with a head on it."""
-        return EncoderArch(
-            vocab_size=self.vocab_size,
-            hidden_size=self.hidden_size,
-            num_layers=self.num_hidden_layers,
-            num_heads=self.num_attention_heads,
-            intermediate_size=self.intermediate_size,
-            max_positions=self.max_position_embeddings,
+        return self.encoder(
+            head,
             padding_offsets_positions=True,
-            type_vocab_size=self.type_vocab_size,
-            embedding_norm=True,
-            activation=ACTIVATIONS[self.hidden_act],
-            norm_eps=self.layer_norm_eps,
-            embedding_dropout=self.hidden_dropout_prob,
-            hidden_dropout=self.hidden_dropout_prob,
-            attention_dropout=self.attention_probs_dropout_prob,
-            init_std=self.initializer_range,
-            pad_token_id=self.pad_token_id,
-            frozen_row=self.pad_token_id,
-            head=head,
-            num_labels=self.num_labels,
             classifier="dense",
             classifier_dropout=self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout,
-            tied_head=self.tie_word_embeddings,
         )
 
     def to_hf(self) -> Dict[str, Any]:
