@@ -8,6 +8,9 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 SENTENCEPIECE = ["sentencepiece>=0.2,<1"]
 CHAT = ["jinja2>=3.1.6,<4"]
+SERVE = ["fastapi>=0.115,<1", "uvicorn>=0.32,<1", *CHAT]
+TRANSLATION = ["sacrebleu>=2.4,<3"]
+PLOT = ["matplotlib>=3.7,<4"]
 ARROW = ["pyarrow>=15,<22"]  # later ones need NumPy 2
 
 
@@ -34,6 +37,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.9,<3.13",
     packages=find_packages(include=["mindformers", "mindformers.*"]),
+    package_data={"mindformers.serve": ["page.html"]},
     cmdclass={"build_py": BuildWithConfigs},
     install_requires=[
         "mindspore==2.10.0",
@@ -51,7 +55,10 @@ setup(
         "torch": ["torch>=2.1"],
         "sentencepiece": SENTENCEPIECE,
         "chat": CHAT,
+        "serve": SERVE,
+        "translation": TRANSLATION,
         "arrow": ARROW,
+        "plot": PLOT,
         "oracle": [
             "torch>=2.1",
             "transformers>=4.45",
@@ -69,9 +76,14 @@ setup(
             "mypy>=1.11",
             "types-PyYAML",
             "tensorboard",
+            "httpx>=0.27,<1",
+            "openai>=1.50",
+            "selenium>=4.20",
             *SENTENCEPIECE,
-            *CHAT,
+            *SERVE,
+            *TRANSLATION,
             *ARROW,
+            *PLOT,
         ],
     },
     entry_points={"console_scripts": ["mindformers=mindformers.cli:main"]},

@@ -10,6 +10,8 @@ __version__ = "0.4.0"
 _SHORT = {
     "trainer": ["Trainer"],
     "training_arguments": ["TrainingArguments"],
+    "pipelines": ["pipeline"],
+    "generation.settings": ["GenerationConfig"],
     "tools.register": ["MindFormerRegister", "MindFormerModuleType"],
     "models.auto": [
         "AutoConfig",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from mindspore import nn
 
@@ -13,16 +13,21 @@ from mindformers.catalog import REGISTRY
 from mindformers.config import options
 from mindformers.config.check import Checked
 from mindformers.config.component import Component
+from mindformers.config.explain import explain
 from mindformers.config.schema import DatasetSection, RunConfig
 from mindformers.errors import CheckpointError, ConfigError, DataError, Problem, UsageError
 from mindformers.log import banner, logger, start_files, start_stream
 from mindformers.optim.groups import decay_groups
+from mindformers.optim.scheduled import ScheduledOptimizer
 from mindformers.parallel import context as parallel
 from mindformers.parallel.context import ParallelContext
 from mindformers.registry import MindFormerModuleType as Type
 from mindformers.runners import folders
+from mindformers.runners.about import about_start
+from mindformers.runners.callbacks import CONFIG_FILE
 from mindformers.runners.session import Data, Start, TrainingState
 from mindformers.tokenizers.find import find_tokenizer
+from mindformers.train.average import WeightAverage
 from mindformers.train.checkpoint import is_checkpoint, load_training_state
 from mindformers.train.checkpoint_files import require_valid
 from mindformers.train.loss_scale import DynamicLossScale, FixedLossScale
@@ -56,19 +61,20 @@ def parallel_context(config: RunConfig) -> ParallelContext:
     return parallel.start(config)
 
 
-def run_folder(checked: Checked, context: ParallelContext) -> folders.RunFolder:
-    """Open the folder of this run: a new one, or that of the run which is resumed."""
+def run_folder(checked: Checked, context: ParallelContext, resumed: Optional[Path]) -> folders.RunFolder:
+    """Open the folder of this run: a new one, or that of the run whose checkpoint is resumed."""
     config = checked.run
     root = folders.output_root(config.output_dir)
-    resumed = folders.run_of(_resumed(config)) if config.run_mode == "train" and _resumed(config) else None
-    if resumed is not None and resumed.parent.parent.resolve() == root.resolve():
-        number, mode = int(resumed.name.split("-")[0]), resumed.name.split("-")[1]
+    earlier = folders.run_of(resumed) if resumed is not None else None
+    if earlier is not None and earlier.parent.parent.resolve() == root.resolve():
+        number, mode = int(earlier.name.split("-")[0]), earlier.name.split("-")[1]
     else:
         mode = config.run_mode
         number = context.agree(folders.allocate(root, mode, config.overwrite) if context.rank == 0 else 0)
     folder = folders.enter(root, mode, number, context.rank)
     if context.rank == 0:
-        folders.describe(folder, config.trainer.model_name)
+        folders.describe(folder, config.trainer.model_name, about_start(context))
+        (folder.path / CONFIG_FILE).write_text(explain(checked, defaults=True) + "\n", encoding="utf-8")
     start_files(folder.logs)
     logger.info("run folder: %s", folder.path)
     for line in checked.merged.outdated:
@@ -83,13 +89,25 @@ def run_folder(checked: Checked, context: ParallelContext) -> folders.RunFolder:
 
 
 def _newest(config: RunConfig) -> Path:
-    """Return the newest valid checkpoint of this model in the output folder."""
+    """Return the newest valid checkpoint of this model in the output folder.
+
+    Raises UsageError when the configuration lets checkpoints go elsewhere.
+    """
+    for component in config.callbacks:
+        elsewhere = getattr(component.options, "directory", None)
+        if elsewhere and isinstance(component.options, options.CheckpointMonitor):
+            raise UsageError(
+                f"the newest checkpoint of output_dir is asked for, but CheckpointMonitor.directory is {elsewhere}, "
+                "which several runs may share; name the checkpoint there with --load_checkpoint"
+            )
     rank = parallel.rank_from_environment()
     return folders.newest_checkpoint(folders.output_root(config.output_dir), rank, config.trainer.model_name)
 
 
-def _resumed(config: RunConfig) -> Optional[Path]:
-    """Return the training checkpoint that a train run continues, None for a fresh start."""
+def resumed_checkpoint(config: RunConfig) -> Optional[Path]:
+    """Return the valid training checkpoint that a train run continues; None for a fresh start and other modes."""
+    if config.run_mode != "train":
+        return None
     if config.resume:
         return _newest(config)
     if not config.load_checkpoint:
@@ -101,18 +119,25 @@ def _resumed(config: RunConfig) -> Optional[Path]:
             ["no such file or folder"],
             "run_mode train continues a training checkpoint on this machine; finetune starts from weights.",
         )
-    return found
+    return _whole(found)
 
 
-def weights_source(config: RunConfig) -> Optional[Path]:
+def _whole(weights: Path) -> Path:
+    """Return `weights`; raises CheckpointError for a damaged training checkpoint."""
+    if is_checkpoint(weights):
+        require_valid(weights)
+    return weights
+
+
+def weights_source(config: RunConfig, resumed: Optional[Path]) -> Optional[Path]:
     """Return the folder or file that weights come from, None for a fresh start.
 
-    Raises CheckpointError when a mode that needs weights has none.
+    Raises CheckpointError when a mode that needs weights has none, or a training checkpoint is damaged.
     """
     if config.run_mode == "train":
-        return _resumed(config)
+        return resumed
     if config.load_checkpoint:
-        return find_weights(config.load_checkpoint)
+        return _whole(find_weights(config.load_checkpoint))
     root = folders.output_root(config.output_dir)
     trained = config.run_mode in ("eval", "predict") and folders.training_runs(root, config.trainer.model_name)
     if config.resume or trained:
@@ -120,7 +145,7 @@ def weights_source(config: RunConfig) -> Optional[Path]:
     sizes = config.model.model_config.options if config.model.model_config else None
     named = getattr(sizes, "checkpoint_name_or_path", None)
     if named:
-        return find_weights(named)
+        return _whole(find_weights(named))
     or_train = (
         "" if config.run_mode == "finetune" else "; or train first, then the newest checkpoint of output_dir is taken"
     )
@@ -160,6 +185,13 @@ def task(config: RunConfig, tokenizer_: Any, weights: Optional[Path]) -> Any:
     if labels is not None:
         made.adopt_labels(labels)
     return made
+
+
+def tokenizer_and_task(config: RunConfig) -> Tuple[Any, Any]:
+    """Return what turns data into rows, for commands that look at data and run nothing; weights need not be there."""
+    weights = find_weights(config.load_checkpoint) if config.load_checkpoint else None
+    made = tokenizer(config, weights, NOTHING_GIVEN)
+    return made, task(config, made, weights)
 
 
 def model(config: RunConfig, context: ParallelContext, given: Given, tokenizer_: Any) -> nn.Cell:
@@ -234,9 +266,12 @@ def state(config: RunConfig, model_: nn.Cell, data: Data) -> Optional[TrainingSt
     cls = REGISTRY.resolve(Type.OPTIMIZER, config.optimizer.type)
     arguments = config.optimizer.arguments()
     arguments.pop("learning_rate", None)
-    if isinstance(config.optimizer.options, options.AdamW):
+    if isinstance(config.optimizer.options, options.OPTIMIZERS):
         arguments["groups"] = decay_groups([item.name for item in parameters], arguments.pop("weight_decay"))
-    return TrainingState(cls(parameters, learning_rate=rates, **arguments), rates, loss_scale(config.runner_wrapper))
+    optimizer = cls(parameters, learning_rate=rates, **arguments)
+    decay = config.runner_config.ema_decay
+    average = WeightAverage(optimizer.parameters, decay) if decay is not None else None
+    return TrainingState(optimizer, rates, loss_scale(config.runner_wrapper), average)
 
 
 def schedule(config: RunConfig, steps_per_epoch: int) -> Any:
@@ -271,13 +306,14 @@ def loss_scale(wrapper: Component) -> Optional[nn.Cell]:
 def restore(
     config: RunConfig, model_: nn.Cell, data: Data, state_: Optional[TrainingState], weights: Optional[Path]
 ) -> Start:
-    """Load weights and, when a training checkpoint is continued, the training state; returns where training starts."""
+    """Load weights and, when a training checkpoint is continued, the training state; returns where training starts.
+
+    The learning rate goes on behind the rows that were seen, though steps of another size may count them now.
+    """
     if weights is None:
         return Start(epoch=config.runner_config.initial_epoch)
     resumes = config.run_mode == "train"
-    if is_checkpoint(weights):
-        require_valid(weights)
-    elif resumes:
+    if resumes and not is_checkpoint(weights):
         raise UsageError(
             f"{weights} holds weights without a training state, so it cannot be resumed; "
             "use --run_mode finetune to start training from these weights"
@@ -286,9 +322,15 @@ def restore(
     report = load_weights(model_, weights, weight_map=getattr(model_, "weight_map", None), new_parameters=fresh_head)
     logger.info("weights: %s", report)
     if not resumes:
+        if state_ is not None and state_.average is not None:
+            state_.average.restart()
         return Start(epoch=config.runner_config.initial_epoch)
-    saved = load_training_state(weights, state_.optimizer, state_.loss_scale)
-    return Start.after(saved, data.steps_per_epoch)
+    saved = load_training_state(weights, state_.optimizer, state_.cells)
+    start = Start.after(saved, data.steps_per_epoch, data.rows_per_step)
+    first_step = start.epoch * data.steps_per_epoch + start.step
+    if first_step != saved.global_step and isinstance(state_.optimizer, ScheduledOptimizer):
+        state_.optimizer.stretch_schedule(saved.global_step, first_step)
+    return start
 
 
 def runner(config: RunConfig) -> Any:

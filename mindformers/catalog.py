@@ -37,10 +37,13 @@ TASKS: Dict[str, Task] = {
     "text_classification": Task(
         "ForSequenceClassification", "TextClassificationDataLoader", default_model="txtcls_bert_base_uncased"
     ),
+    "masked_language_modeling": Task("ForMaskedLM", "MaskedTextDataLoader", default_model="bert_base_uncased"),
+    "translation": Task("ForSeq2SeqLM", "TranslationDataLoader", default_model="t5_small"),
     "text_generation": Task("ForCausalLM", "TextDataLoader", default_model="gpt2"),
 }
 
 ENCODER_HEADS = ("", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
+PRE_TRAINED_HEADS = (*ENCODER_HEADS, "ForPreTraining")
 DECODER_HEADS = ("", "ForCausalLM", "ForSequenceClassification", "ForTokenClassification")
 
 
@@ -69,9 +72,9 @@ class Family:
 
 _M = "mindformers.models"
 FAMILIES: Dict[str, Family] = {
-    "bert": Family("Bert", f"{_M}.bert", ENCODER_HEADS),
+    "bert": Family("Bert", f"{_M}.bert", PRE_TRAINED_HEADS),
     "roberta": Family("Roberta", f"{_M}.roberta", ENCODER_HEADS),
-    "albert": Family("Albert", f"{_M}.albert", ENCODER_HEADS),
+    "albert": Family("Albert", f"{_M}.albert", PRE_TRAINED_HEADS),
     "gpt2": Family("GPT2", f"{_M}.gpt2", DECODER_HEADS, {"ForCausalLM": "GPT2LMHeadModel"}),
     "llama": Family("Llama", f"{_M}.llama", DECODER_HEADS),
     "baichuan": Family("Baichuan", f"{_M}.baichuan", DECODER_HEADS[:3]),
@@ -120,13 +123,21 @@ _CATALOG: Dict[str, Dict[str, Entry]] = {
             aliases=("TokenClassificationTrainer",),
             about="find the names in a text and say of what type they are",
         ),
-        "fill_mask": Entry(None, aliases=("MaskedLanguageModelingTrainer", "masked_language_modeling")),
+        "masked_language_modeling": Entry(
+            f"{_T}.masked_language_modeling:MaskedLanguageModelingTask",
+            aliases=("fill_mask", "MaskedLanguageModelingTrainer"),
+            about="find the tokens behind masks",
+        ),
         "text_generation": Entry(
             f"{_T}.text_generation:TextGenerationTask",
             aliases=("CausalLanguageModelingTrainer",),
             about="predict the next token: training and perplexity",
         ),
-        "translation": Entry(None, aliases=("TranslationTrainer",)),
+        "translation": Entry(
+            f"{_T}.translation:TranslationTask",
+            aliases=("TranslationTrainer",),
+            about="a text into a text of another language",
+        ),
     },
     Type.MODELS: {
         **{
@@ -134,7 +145,6 @@ _CATALOG: Dict[str, Dict[str, Entry]] = {
             for family in FAMILIES.values()
             for name in family.classes.values()
         },
-        "BertForPreTraining": Entry(None, NONE),
     },
     Type.CONFIG: {
         family.config: Entry(f"{family.package}.config:{family.config}", f"{family.package}.config:{family.config}")
@@ -152,6 +162,11 @@ _CATALOG: Dict[str, Dict[str, Entry]] = {
                 "FP32StateAdamWeightDecay",
             ),
         ),
+        "adam": Entry("mindformers.optim.adamw:Adam", f"{OPTIONS}:Adam", aliases=("Adam",)),
+        "sgd": Entry("mindformers.optim.gradient_descent:SGD", f"{OPTIONS}:SGD", aliases=("SGD", "Momentum")),
+        "adagrad": Entry("mindformers.optim.gradient_descent:Adagrad", f"{OPTIONS}:Adagrad", aliases=("Adagrad",)),
+        "adafactor": Entry("mindformers.optim.layerwise:Adafactor", f"{OPTIONS}:Adafactor", aliases=("Adafactor",)),
+        "lamb": Entry("mindformers.optim.layerwise:Lamb", f"{OPTIONS}:Lamb", aliases=("Lamb",)),
     },
     Type.LR: {
         "constant_with_warmup": Entry(
@@ -180,6 +195,7 @@ _CATALOG: Dict[str, Dict[str, Entry]] = {
             f"{OPTIONS}:CheckpointMonitor",
             aliases=("CheckpointMointor",),
         ),
+        "EarlyStopping": Entry("mindformers.train.early_stopping:EarlyStopping", f"{OPTIONS}:EarlyStopping"),
         "ObsMonitor": Entry(None, f"{OPTIONS}:ObsMonitor"),
     },
     Type.RUNNER: {
@@ -189,11 +205,13 @@ _CATALOG: Dict[str, Dict[str, Entry]] = {
     },
     Type.METRIC: {
         "SQuADMetric": Entry("mindformers.evaluate.span_metric:SpanMetric", f"{OPTIONS}:SQuADMetric"),
+        "MaskedLMMetric": Entry("mindformers.evaluate.masked_lm:MaskedLMMetric", NONE),
         "PerplexityMetric": Entry("mindformers.evaluate.perplexity:PerplexityMetric", NONE),
         "Accuracy": Entry("mindformers.evaluate.glue:LabelMetric", f"{OPTIONS}:Accuracy"),
         "TextClassificationMetric": Entry(
             "mindformers.evaluate.glue:LabelMetric", f"{OPTIONS}:TextClassificationMetric"
         ),
+        "BLEU": Entry("mindformers.evaluate.translation:BLEU", "mindformers.config.translation_options:BLEUMetric"),
         "EntityScore": Entry("mindformers.evaluate.entities:EntityMetric", f"{OPTIONS}:EntityScore"),
     },
     Type.DATASET_LOADER: {
@@ -203,10 +221,18 @@ _CATALOG: Dict[str, Dict[str, Entry]] = {
         ),
         "CLUENERDataLoader": Entry("mindformers.data.entities:CLUENERDataLoader", f"{OPTIONS}:EntityLoader"),
         "CoNLLDataLoader": Entry("mindformers.data.entities:CoNLLDataLoader", f"{OPTIONS}:ColumnLoader"),
-        "WMT16DataLoader": Entry(None, f"{OPTIONS}:Loader"),
-        "TFRecordDataset": Entry(None, f"{OPTIONS}:FilesLoader"),
+        "TranslationDataLoader": Entry(
+            "mindformers.data.parallel_text:TranslationDataLoader",
+            "mindformers.config.translation_options:TranslationLoader",
+            aliases=("WMT16DataLoader",),
+        ),
+        "TFRecordDataset": Entry("mindformers.data.tf_records:TFRecordDataset", f"{OPTIONS}:FilesLoader"),
         "MindDataset": Entry("mindformers.data.records:MindDataset", f"{OPTIONS}:FilesLoader"),
         "TextDataLoader": Entry("mindformers.data.text_documents:TextDataLoader", f"{OPTIONS}:TextLoader"),
+        "MaskedTextDataLoader": Entry(
+            "mindformers.data.masked_text:MaskedTextDataLoader",
+            "mindformers.config.masked_text_options:MaskedTextLoader",
+        ),
         "IndexedDataLoader": Entry("mindformers.data.indexed:IndexedDataLoader", f"{OPTIONS}:BlockLoader"),
     },
     Type.TOKENIZER: {

@@ -13,6 +13,8 @@ from mindformers.registry import register_folder
 
 USER_ERROR = 2
 INTERRUPTED = 130
+CONFIGURED = ("run", "check", "plan", "preview", "preprocess")
+"""Commands that take keys of the configuration as flags."""
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -64,6 +66,31 @@ def _dispatch(arguments: List[str]) -> int:
     check.add_argument("--defaults", action="store_true", help="show the values that nobody wrote, too")
     check.set_defaults(call=_check)
 
+    shown = commands.add_parser("preview", help="show the first rows of the data as the model sees them")
+    shown.add_argument("config", help="run file, or a name of 'mindformers list configs'")
+    flags.add_run_flags(shown)
+    shown.add_argument("--split", choices=("train", "eval"), default="train", help="whose rows")
+    shown.add_argument("--rows", type=int, default=3, help="how many")
+    shown.set_defaults(call=_preview)
+
+    written = commands.add_parser("preprocess", help="write the rows of the training data once, for many runs")
+    written.add_argument("config", help="run file, or a name of 'mindformers list configs'")
+    flags.add_run_flags(written)
+    written.add_argument("--to", choices=("mindrecord",), default="mindrecord", help="format")
+    written.add_argument("--output", required=True, help="folder to write")
+    written.set_defaults(call=_preprocess)
+
+    plan = commands.add_parser("plan", help="where a job's parameters lie, what memory it needs, what devices send")
+    plan.add_argument("config", help="run file or model size, or a name of 'mindformers list configs'")
+    flags.add_run_flags(plan)
+    plan.add_argument("--devices", type=int, help="default: as many as the configuration's ways multiply to")
+    plan.add_argument("--memory", help="of each device, e.g. 32GB (of 2^30 bytes); default: context.max_device_memory")
+    plan.add_argument("--global-batch", type=int, help="samples of a step; default: the configuration's")
+    plan.add_argument("--search", action="store_true", help="look for the fastest plan that fits")
+    plan.add_argument("--hardware", choices=("910A", "910B", "CPU"), help="with --search; default: 910A")
+    plan.add_argument("--json", action="store_true", help="print JSON")
+    plan.set_defaults(call=_plan)
+
     listing = commands.add_parser("list", help="what there is: tasks, models, configs")
     listing.add_argument("what", choices=("tasks", "models", "configs"))
     listing.add_argument("--params", action="store_true", help="with models: the number of parameters of every size")
@@ -86,11 +113,42 @@ def _dispatch(arguments: List[str]) -> int:
     convert.add_argument("--overwrite", action="store_true", help="replace the model that lies in the target")
     convert.set_defaults(call=_convert)
 
+    plot = commands.add_parser("plot", help="draw loss, learning rate, gradient norm and throughput of runs")
+    plot.add_argument("runs", nargs="+", metavar="RUN", help="run folder, output folder or metrics.jsonl")
+    plot.add_argument("--output", help="picture, .png or .svg; default: plot.png in the run's folder")
+    plot.set_defaults(call=_plot)
+
+    chat = commands.add_parser("chat", help="talk with a model in the terminal")
+    _add_speaker_flags(chat)
+    chat.add_argument("--system", help="what the model is told before the conversation")
+    chat.add_argument("--max-new-tokens", type=int, help="of an answer; default: 512, or half of what the model reads")
+    for name in ("temperature", "top-p"):
+        chat.add_argument(f"--{name}", type=float, help="draw at random; default: as the model's files say")
+    chat.add_argument("--top-k", type=int, help="draw among so many of the likeliest tokens; 0 for all")
+    chat.add_argument("--seed", type=int, help="make draws repeatable")
+    chat.set_defaults(call=_chat)
+
+    serve = commands.add_parser("serve", help="answer over HTTP as the OpenAI API does, with a page to chat")
+    _add_speaker_flags(serve)
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen at; default: this computer alone")
+    serve.add_argument("--port", type=int, default=8000, help="default 8000; 0 takes any")
+    serve.add_argument("--api-key", help="what clients must send; default: the variable MINDFORMERS_API_KEY, else none")
+    serve.add_argument("--max-queue", type=int, default=64, help="texts that may wait; default 64")
+    serve.add_argument("--max-tokens", type=int, help="of prompt and answer together; default: what the model reads")
+    serve.add_argument("--max-batch", type=int, default=8, help="texts that are written at a time; default 8")
+    serve.set_defaults(call=_serve)
+
     kept, free = flags.split_free(arguments)
     parsed = parser.parse_args(kept)
-    if free and parsed.command not in ("run", "check"):
+    if free and parsed.command not in CONFIGURED:
         raise UsageError(f"--{free[0].split('=')[0]}: 'mindformers {parsed.command}' takes no configuration keys")
     return parsed.call(parsed, free)
+
+
+def _add_speaker_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, help="folder with config.json, weights and tokenizer")
+    parser.add_argument("--adapter", help="folder of an adapter")
+    parser.add_argument("--template", help="chat template: a name, e.g. llama2; default: the tokenizer's own")
 
 
 def _checked(arguments: argparse.Namespace, free: Sequence[str]):
@@ -105,8 +163,13 @@ def _checked(arguments: argparse.Namespace, free: Sequence[str]):
 def _run(arguments: argparse.Namespace, free: Sequence[str] = ()) -> int:
     checked = _checked(arguments, free)
     from mindformers.run import run  # imports MindSpore: a wrong configuration is reported before
+    from mindformers.train.stop import EXIT_CODE, RunStoppedError
 
-    run(checked)
+    try:
+        run(checked)
+    except RunStoppedError as stopped:
+        print(stopped, file=sys.stderr)
+        return EXIT_CODE
     return 0
 
 
@@ -117,6 +180,31 @@ def _check(arguments: argparse.Namespace, free: Sequence[str]) -> int:
     for line in (*checked.merged.outdated, *checked.merged.unused):
         print(f"# {line}")
     print(explain(checked, arguments.defaults))
+    return 0
+
+
+def _preview(arguments: argparse.Namespace, free: Sequence[str]) -> int:
+    checked = _checked(arguments, free)
+    from mindformers.preview import print_preview
+
+    print_preview(checked, arguments.split, arguments.rows)
+    return 0
+
+
+def _preprocess(arguments: argparse.Namespace, free: Sequence[str]) -> int:
+    checked = _checked(arguments, free)
+    from mindformers.preprocess import preprocess
+
+    print(preprocess(checked, arguments.output))
+    return 0
+
+
+def _plan(arguments: argparse.Namespace, free: Sequence[str]) -> int:
+    from mindformers.parallel.command import Wanted, plan_command
+
+    names = ("devices", "memory", "global_batch", "hardware", "search")
+    wanted = Wanted(**{name: getattr(arguments, name) for name in names}, as_json=arguments.json)
+    print(plan_command(_checked(arguments, free), wanted))
     return 0
 
 
@@ -148,6 +236,33 @@ def _convert(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     shard_bytes = byte_count(arguments.shard_size)
     names = arguments.source_names, arguments.target_names
     print(convert(arguments.source, arguments.target, *names, arguments.dtype, shard_bytes, arguments.overwrite))
+    return 0
+
+
+def _plot(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from mindformers.train.plot import plot
+
+    print(plot(arguments.runs, arguments.output))
+    return 0
+
+
+def _chat(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from mindformers.chat.interrupts import held
+
+    names = ("max_new_tokens", "temperature", "top_p", "top_k", "seed")
+    with held():  # before MindSpore is imported, so that its threads inherit it
+        from mindformers.chat.terminal import chat
+
+        where = arguments.model, arguments.adapter, arguments.template
+        chat(*where, arguments.system, {name: getattr(arguments, name) for name in names})
+    return 0
+
+
+def _serve(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from mindformers.serve.command import serve
+
+    names = ("model", "adapter", "template", "host", "port", "api_key", "max_queue", "max_tokens", "max_batch")
+    serve(**{name: getattr(arguments, name) for name in names})
     return 0
 
 

@@ -17,9 +17,10 @@ from mindformers.registry import MindFormerModuleType as Type
 def tasks() -> str:
     """Return one line per task: name, model classes, dataset, runner, parallel context."""
     rows: List[Sequence[str]] = [("task", "models", "dataset", "runner", "parallel context")]
-    for name in REGISTRY.names(Type.TRAINER):
-        known = TASKS.get(name)
-        if REGISTRY.entry(Type.TRAINER, name).target is None:
+    for task in REGISTRY.names(Type.TRAINER):
+        known, entry = TASKS.get(task), REGISTRY.entry(Type.TRAINER, task)
+        name = ", ".join((task, *filter(str.islower, entry.aliases)))  # the others are r0.3's class names
+        if entry.target is None:
             rows.append((name, "(can be configured, not run yet)", "", "", ""))
         elif known is None:
             rows.append((name, "your own", "your own", "runners.train", "data parallel"))

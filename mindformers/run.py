@@ -17,8 +17,9 @@ def run(checked: Checked, given: Given = NOTHING_GIVEN) -> Any:
     """
     config = checked.run
     context = build.parallel_context(config)  # devices and graph mode, before any cell exists
-    folder = build.run_folder(checked, context)  # a folder of its own; nothing earlier is touched
-    weights = build.weights_source(config)  # where weights come from; None: from scratch
+    resumed = build.resumed_checkpoint(config)  # found and verified once; None: nothing is continued
+    folder = build.run_folder(checked, context, resumed)  # a folder of its own; nothing earlier is touched
+    weights = build.weights_source(config, resumed)  # where weights come from; None: from scratch
     tokenizer = build.tokenizer(config, weights, given)
     task = build.task(config, tokenizer, weights)  # which data, which head, which metric
     model = build.model(config, context, given, tokenizer)  # arithmetic only

@@ -22,6 +22,9 @@ PATHS: Dict[str, str] = {
     "initial_epoch": "runner_config.initial_epoch",
     "batch_size": "runner_config.batch_size",
     "per_device_train_batch_size": "runner_config.batch_size",
+    "gradient_accumulation_steps": "runner_config.gradient_accumulation_steps",
+    "save_steps": "runner_config.save_checkpoint_steps",
+    "eval_steps": "eval_steps",
     "learning_rate": "lr_schedule.learning_rate",
     "lr_scheduler_type": "lr_schedule.type",
     "warmup_steps": "lr_schedule.warmup_steps",
@@ -56,6 +59,12 @@ class TrainingArguments:
     batch_size: Optional[int] = None
     per_device_train_batch_size: Optional[int] = None
     """Samples per device and step; the same as `batch_size`, which it beats."""
+    gradient_accumulation_steps: Optional[int] = None
+    """Portions that a step is computed in; samples per step are this times the batch size."""
+    save_steps: Optional[int] = None
+    """Optimizer steps between two checkpoints."""
+    eval_steps: Optional[int] = None
+    """Optimizer steps between two evaluations."""
     learning_rate: Optional[float] = None
     lr_scheduler_type: Optional[str] = None
     warmup_steps: Optional[int] = None

@@ -1,4 +1,4 @@
-"""The canonical parameter paths of an architecture: what exists, how large, how it starts, whether it decays.
+"""The canonical parameter paths of an architecture: what exists, how large, and how it starts.
 
 One table serves initialization, weight maps, optimizer groups and plans, so that none of them needs a built model.
 Each component is one small function that yields rows below a prefix; a stack is a concatenation of components.
@@ -22,8 +22,6 @@ class ParameterSpec:
 
     shape: Tuple[int, ...]
     init: Init
-    decay: bool
-    """Whether weight decay applies: matrices and tables yes, norms and biases no."""
     std: float = 0.0
     """Standard deviation of a `normal` start."""
 
@@ -99,7 +97,7 @@ def attention(path: str, arch: StackArch) -> Iterator[Row]:
 def head(arch: StackArch) -> Iterator[Row]:
     """Yield what stands on the stack."""
     kind, size = arch.head, arch.hidden_size
-    if kind == "pooler" or (kind == "sequence_classification" and arch.classifier == "pooled"):
+    if has_pooler(arch):
         yield from linear("pooler", size, size, arch)
     if kind == "question_answering":
         yield from linear("head.span", 2, size, arch)
@@ -110,14 +108,23 @@ def head(arch: StackArch) -> Iterator[Row]:
             yield from linear("head.dense", size, size, arch)
         last = {"pooled": "head.classifier", "dense": "head.output", "last_token": "head.score"}[arch.classifier]
         yield from linear(last, arch.num_labels, size, arch, bias=arch.classifier != "last_token")
-    elif kind == "masked_lm":
+    elif kind in ("masked_lm", "pre_training"):
         yield from linear("head.transform", arch.table_size, size, arch)
         yield from norm("head.norm", arch.table_size, arch)
         if not arch.tied_head:
             yield from table("head", arch.vocab_size, arch.table_size, arch.init_std)
-        yield "head.bias", ParameterSpec((arch.vocab_size,), "zeros", decay=False)
+        yield "head.bias", ParameterSpec((arch.vocab_size,), "zeros")
+        if kind == "pre_training":
+            yield from linear("head.sentence", 2, size, arch)
     elif kind in ("causal_lm", "seq2seq_lm") and not arch.tied_head:
         yield from table("head", arch.vocab_size, size, arch.init_std)
+
+
+def has_pooler(arch: StackArch) -> bool:
+    """Return whether the first token goes through a dense layer before it is read."""
+    return arch.head in ("pooler", "pre_training") or (
+        arch.head == "sequence_classification" and arch.classifier == "pooled"
+    )
 
 
 def linear(
@@ -137,16 +144,16 @@ def linear(
         std /= math.sqrt(2 * arch.num_layers)
     yield from table(path, out_size, in_size, std)
     if bias:
-        yield f"{path}.bias", ParameterSpec((out_size,), "zeros", decay=False)
+        yield f"{path}.bias", ParameterSpec((out_size,), "zeros")
 
 
 def table(path: str, rows: int, columns: int, std: float) -> Iterator[Row]:
     """Yield a matrix that starts from a normal distribution."""
-    yield f"{path}.weight", ParameterSpec((rows, columns), "normal", decay=True, std=std)
+    yield f"{path}.weight", ParameterSpec((rows, columns), "normal", std=std)
 
 
 def norm(path: str, size: int, arch: StackArch) -> Iterator[Row]:
     """Yield a norm's gain, and the offset that a layer norm also has."""
-    yield f"{path}.weight", ParameterSpec((size,), "ones", decay=False)
+    yield f"{path}.weight", ParameterSpec((size,), "ones")
     if arch.norm == "layer_norm":
-        yield f"{path}.bias", ParameterSpec((size,), "zeros", decay=False)
+        yield f"{path}.bias", ParameterSpec((size,), "zeros")

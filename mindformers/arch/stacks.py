@@ -33,6 +33,7 @@ Head = Literal[
     "sequence_classification",
     "token_classification",
     "masked_lm",
+    "pre_training",
     "causal_lm",
     "seq2seq_lm",
 ]
@@ -41,6 +42,7 @@ Head = Literal[
 HEAD_OF_CLASS: Dict[str, Head] = {
     "": "none",
     "ForMaskedLM": "masked_lm",
+    "ForPreTraining": "pre_training",
     "ForCausalLM": "causal_lm",
     "ForSeq2SeqLM": "seq2seq_lm",
     "ForSequenceClassification": "sequence_classification",
@@ -52,6 +54,10 @@ HEAD_OF_CLASS: Dict[str, Head] = {
 Classifier = Literal["pooled", "dense", "last_token"]
 """What a sequence classifier reads: the pooler's output (BERT), the first token through a dense layer of its own
 (RoBERTa), or the last token that is no padding (GPT-2)."""
+
+SentenceTask = Literal["next_sentence", "sentence_order"]
+"""What a pre-training head says of two texts: whether the second follows the first in its document (BERT), or whether
+they stand in their order (Lan et al. 2019, arXiv:1909.11942, section 3.1)."""
 
 Positions = Literal["learned", "rotary", "alibi", "relative"]
 Norm = Literal["layer_norm", "rms_norm"]
@@ -148,6 +154,8 @@ class StackArch:
     """Outputs of a classification head; 1 makes it a regression. A span head always has two."""
     classifier: Classifier = "pooled"
     classifier_dropout: float = 0.0
+    sentence_task: Optional[SentenceTask] = None
+    """What a pre-training head says of two texts; families without such a head have none."""
     head_activation: Activation = "gelu"
     """Activation inside a masked-LM head."""
     tied_head: bool = True

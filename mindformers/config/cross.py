@@ -6,15 +6,17 @@ from typing import Any, Iterator, List
 
 from mindformers.catalog import REGISTRY
 from mindformers.config.layers import Merged
+from mindformers.config.parallel_job import arch_of, device_bytes, parallel_job
 from mindformers.config.schema import RunConfig
 from mindformers.config.source import dotted
 from mindformers.errors import Problem, UnknownNameError
+from mindformers.parallel import limits
 from mindformers.registry import MindFormerModuleType as Type
 
 
 def problems(config: RunConfig, merged: Merged) -> List[Problem]:
     """Return every broken rule of a configuration whose sections are valid on their own."""
-    rules = (_task, _counts, _model, _modes, _callbacks, _datasets)
+    rules = (_task, _counts, _model, _placement, _modes, _datasets)
     return [problem for rule in rules for problem in rule(config, merged)]
 
 
@@ -34,11 +36,16 @@ def _counts(config: RunConfig, merged: Merged) -> Iterator[Problem]:
     for path in (
         "runner_config.epochs",
         "runner_config.batch_size",
+        "runner_config.save_checkpoint_steps",
+        "runner_config.gradient_accumulation_steps",
+        "eval_steps",
         "parallel_config.data_parallel",
         "parallel_config.model_parallel",
         "parallel_config.pipeline_stage",
         "parallel_config.micro_batch_num",
         "parallel_config.expert_parallel",
+        "parallel_config.pp_interleave_num",
+        "micro_batch_interleave_num",
         "train_dataset.batch_size",
         "eval_dataset.batch_size",
         "train_dataset.repeat",
@@ -59,6 +66,8 @@ def _model(config: RunConfig, merged: Merged) -> Iterator[Problem]:
     if explain is not None and explain():
         yield _at(merged, "model.model_config", explain())
     seq_length = getattr(options, "seq_length", None)
+    if seq_length is not None and seq_length < 1:
+        yield _at(merged, "model.model_config.seq_length", f"must be at least 1; it is {seq_length}")
     positions = getattr(options, "max_position_embeddings", None)
     if seq_length and positions and seq_length > positions:
         yield _at(
@@ -68,6 +77,29 @@ def _model(config: RunConfig, merged: Merged) -> Iterator[Problem]:
         )
 
 
+def _placement(config: RunConfig, merged: Merged) -> Iterator[Problem]:
+    sizes = config.parallel_config
+    portions = config.runner_config.gradient_accumulation_steps
+    ways = (sizes.data_parallel, sizes.model_parallel, sizes.pipeline_stage, sizes.pp_interleave_num)
+    arch = None if min(*ways, sizes.micro_batch_num, portions) < 1 else arch_of(config, "none")
+    if arch is not None:
+        for path, message in limits.problems(parallel_job(config, arch)):
+            yield _at(merged, path, message)
+    if sizes.pipeline_stage > 1 and sizes.micro_batch_num > 1 and portions > 1:
+        yield _at(
+            merged,
+            "runner_config.gradient_accumulation_steps",
+            f"is {portions}, but parallel_config.micro_batch_num {sizes.micro_batch_num} already portions the steps of "
+            f"a pipeline of {sizes.pipeline_stage} stages; set it to 1",
+        )
+    if config.parallel.parallel_mode == 0 and sizes.model_parallel * sizes.pipeline_stage > 1:
+        needs = f"model_parallel {sizes.model_parallel} and pipeline_stage {sizes.pipeline_stage} need 1"
+        yield _at(merged, "parallel.parallel_mode", f"is 0, data parallel alone; {needs}")
+    if device_bytes(config.context.max_device_memory or "1GB") is None:
+        given = config.context.max_device_memory
+        yield _at(merged, "context.max_device_memory", f"is '{given}'; write a number of GB, e.g. 30GB")
+
+
 def _modes(config: RunConfig, merged: Merged) -> Iterator[Problem]:
     if config.profile and config.profile_stop_step < config.profile_start_step:
         yield _at(
@@ -75,12 +107,13 @@ def _modes(config: RunConfig, merged: Merged) -> Iterator[Problem]:
             "profile_stop_step",
             f"is {config.profile_stop_step}, before profile_start_step {config.profile_start_step}",
         )
-    if config.moe_config.expert_num > 1:
-        yield _at(
-            merged,
-            "moe_config.expert_num",
-            f"is {config.moe_config.expert_num}; models here are dense, so it must be 1",
-        )
+    experts = {
+        "moe_config.expert_num": config.moe_config.expert_num,
+        "parallel_config.expert_parallel": config.parallel_config.expert_parallel,
+    }
+    for path, number in experts.items():
+        if number > 1:
+            yield _at(merged, path, f"is {number}; models here are dense, so it must be 1")
     if config.resume and config.load_checkpoint:
         yield _at(
             merged,
@@ -90,17 +123,6 @@ def _modes(config: RunConfig, merged: Merged) -> Iterator[Problem]:
         )
     if config.resume and config.overwrite:
         yield _at(merged, "overwrite", "would replace the run that resume continues; give one of them")
-
-
-def _callbacks(config: RunConfig, merged: Merged) -> Iterator[Problem]:
-    for index, component in enumerate(config.callbacks):
-        if getattr(component.options, "async_save", False):
-            path = ("callbacks", index, "async_save")
-            yield Problem(
-                dotted(path),
-                "is not supported: checkpoints are written before training goes on; set it to false",
-                merged.origin(path),
-            )
 
 
 def _datasets(config: RunConfig, merged: Merged) -> Iterator[Problem]:

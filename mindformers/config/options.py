@@ -24,6 +24,54 @@ class AdamW:
     """Decay of matrices and tables; norms and biases never decay."""
 
 
+@dataclass(frozen=True)
+class Adam(AdamW):
+    """Kingma & Ba 2015, arXiv:1412.6980; weight decay is part of the gradient."""
+
+
+@dataclass(frozen=True)
+class Lamb(AdamW):
+    """Steps as long as the tensor they move, for large batches (You et al. 2020, arXiv:1904.00962)."""
+
+    eps: float = 1e-6
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Gradient descent; weight decay is part of the gradient."""
+
+    learning_rate: Optional[float] = None
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Adagrad:
+    """Duchi et al. 2011; weight decay is part of the gradient."""
+
+    learning_rate: Optional[float] = None
+    eps: float = 1e-10
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Adafactor:
+    """Little state (Shazeer & Stern 2018, arXiv:1804.04235); the rate is the schedule's, weight decay decoupled."""
+
+    learning_rate: Optional[float] = None
+    eps: float = 1e-30
+    clip_threshold: float = 1.0
+    """Largest root mean square of a step before the rate."""
+    decay_rate: float = 0.8
+    """How fast the memory of squared gradients grows: step t keeps 1 - t^-decay_rate of it."""
+    weight_decay: float = 0.0
+
+
+OPTIMIZERS = (AdamW, SGD, Adagrad, Adafactor)
+"""Options of our own optimizers, which take groups of parameters."""
+
+
 # ---- learning-rate schedules
 
 
@@ -131,14 +179,29 @@ class CheckpointMonitor:
 
     prefix: str = "mindformers"
     directory: Optional[str] = None
-    """Folder of checkpoints; the run's own when absent."""
+    """Folder of checkpoints; the run's own when absent. `--resume` looks only there; name others by load_checkpoint."""
     save_checkpoint_steps: int = 1000
     """Optimizer steps between two checkpoints; one more is written at the end of training."""
     save_checkpoint_seconds: int = 0
-    """Seconds between two checkpoints, when above 0, instead of steps."""
+    """Also saves when so many seconds have passed since the last checkpoint; 0 for never. For one process only."""
     keep_checkpoint_max: int = 5
-    """Checkpoints of the run that stay on disk."""
+    """Newest checkpoints of the run that stay on disk."""
+    keep_checkpoint_best: int = 0
+    """Checkpoints with the best score that stay besides; a step that is among them is saved though none is due."""
     async_save: bool = False
+    """Copy the state in memory and write it beside training."""
+    upload: Optional[str] = None
+    """Function registered as TOOLS that is called with the folder of every complete checkpoint."""
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """The end of training when evaluation no longer improves."""
+
+    patience: int = 3
+    """Evaluations in a row without a better score."""
+    min_delta: float = 0.0
+    """How much better counts as better."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +233,8 @@ class SQuADMetric:
     """Tokens of the longest answer."""
     whole_words: bool = False
     """Whether an answer may only consist of whole words; the published procedure takes any tokens."""
+    null_score_diff_threshold: Optional[float] = None
+    """SQuAD v2.0: "no answer" is given when its score is above the best span's by more than this; 0 when absent."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +289,7 @@ class Loader:
 
 @dataclass(frozen=True)
 class SQuADLoader(Loader):
-    """SQuAD v1.1 files."""
+    """SQuAD files."""
 
     max_question_len: int = 64
     """Tokens of a question; the rest is cut."""
@@ -232,6 +297,8 @@ class SQuADLoader(Loader):
     """Tokens of a window with question; the model's `seq_length` when absent."""
     doc_stride: int = 128
     """Tokens between the starts of two windows over a long context."""
+    version_2_with_negative: bool = False
+    """Whether the files are SQuAD v2.0, in which a question may have no answer."""
     cache_dir: Optional[str] = None
     """Folder for prepared features; the user's cache folder when absent."""
 

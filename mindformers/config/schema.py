@@ -65,6 +65,28 @@ class ContextSection:
 
 
 @dataclass(frozen=True)
+class PipelineOrder:
+    """In which order the stages of a pipeline work."""
+
+    UNUSED: ClassVar[Dict[str, str]] = {"pipeline_interleave": "parallel_config.pp_interleave_num above 1 says so"}
+
+    pipeline_scheduler: Literal["1f1b", "gpipe"] = "1f1b"
+    """`1f1b` works off a micro-batch's backward pass as soon as it can, `gpipe` after all forward passes."""
+
+
+@dataclass(frozen=True)
+class OptimizerSplit:
+    """How the optimizer's work is split over devices that hold the same."""
+
+    optimizer_level: Literal["level1", "level2", "level3"] = "level1"
+    """1: weights and state; 2: gradients too; 3: and weights are gathered for each pass anew."""
+    optimizer_weight_shard_size: int = -1
+    """Devices that share the work; -1: all."""
+    parallel_optimizer_threshold: int = 64
+    """Smallest parameter that is split, in KiB."""
+
+
+@dataclass(frozen=True)
 class ParallelSection:
     """How MindSpore's parallel compiler works."""
 
@@ -78,6 +100,8 @@ class ParallelSection:
         "sharding_propagation"
     )
     enable_parallel_optimizer: bool = False
+    parallel_optimizer_config: OptimizerSplit = field(default_factory=OptimizerSplit)
+    pipeline_config: PipelineOrder = field(default_factory=PipelineOrder)
     strategy_ckpt_save_file: str = "./ckpt_strategy.ckpt"
     strategy_ckpt_load_file: str = ""
 
@@ -91,8 +115,15 @@ class ParallelConfigSection:
     expert_parallel: int = 1
     pipeline_stage: int = 1
     optimizer_shard: bool = False
+    stage_layers: Optional[List[int]] = None
+    """Layers of each stage; equal shares when absent."""
+    pp_interleave_num: int = 1
+    """Groups of layers that each stage holds and visits in turn."""
     micro_batch_num: int = 1
+    use_seq_parallel: bool = False
+    """Whether norms and dropout are split by tokens over the devices of a layer."""
     vocab_emb_dp: bool = True
+    """Whether each of these devices holds the whole token table and head, or its part of their rows."""
     gradient_aggregation_group: int = 4
 
 
@@ -100,7 +131,10 @@ class ParallelConfigSection:
 class RecomputeSection:
     """Which activations are computed again in the backward pass instead of kept."""
 
-    recompute: bool = False
+    recompute: Union[bool, List[int]] = False
+    """Whether layers are recomputed; or the number of layers on each stage that are."""
+    select_recompute: bool = False
+    """Recompute only attention's scores."""
     parallel_optimizer_comm_recompute: bool = False
     mp_comm_recompute: bool = True
     recompute_slice_activation: bool = False
@@ -136,6 +170,16 @@ class RunnerSection:
     """Steps handed over at once in sink mode; -1: an epoch."""
     initial_epoch: int = 0
     """Epochs that count as done when training starts afresh."""
+    save_checkpoint_steps: Optional[int] = None
+    """Optimizer steps between two checkpoints; beats the CheckpointMonitor's own number."""
+    gradient_accumulation_steps: int = 1
+    """Portions of `batch_size` samples that a step adds the gradients of, each by its number of labels."""
+    nonfinite: Literal["skip", "stop", "roll_back"] = "skip"
+    """What follows a loss or gradient that is not finite: the next batch, the end, or the last good checkpoint."""
+    peak_tflops: Optional[float] = None
+    """What one device does at best, 10^12 operations a second; log lines then show the share that a step reaches."""
+    ema_decay: Optional[float] = None
+    """Decay of a moving average of the weights, e.g. 0.999, which evaluation and a checkpoint's `averaged` use."""
 
 
 @dataclass(frozen=True)
@@ -238,8 +282,12 @@ class RunConfig:
     """Weights to start from: a folder, a file or a name. In train mode, the checkpoint to resume."""
     resume: bool = False
     """Continue the newest valid checkpoint in `output_dir`."""
+    resume_allow: List[Literal["batch_size", "data", "seed"]] = field(default_factory=list)
+    """What may differ from the run that is continued; anything else of these ends it."""
     do_eval: bool = False
     """Evaluate after every epoch of training."""
+    eval_steps: Optional[int] = None
+    """Optimizer steps between two evaluations, instead of an epoch."""
     predict_data: Optional[Union[str, List[Any], Dict[str, Any]]] = None
     """What to predict on: a text, a list of texts, or a file with one text a line."""
     top_k: int = 1

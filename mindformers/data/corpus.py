@@ -27,6 +27,9 @@ CONTEXTS_PER_ARTICLE = 50
 NUM_NAMES = 16000
 """Names, and half as many cities, that are composed for train."""
 
+LONGEST_CONTEXT = 100
+"""Characters; longer stories are told anew, so that nearly every row fits into one narrow window."""
+
 FREQUENT = 30
 """Occurrences that make a word a piece of its own."""
 
@@ -119,6 +122,8 @@ def compose(split: str, rng: random.Random, wording: Wording, lexicon: Lexicon, 
     written = contexts = 0
     while written < num_questions:
         story = tell(rng, wording, lexicon)
+        if len(story.context) > LONGEST_CONTEXT:
+            continue
         if contexts % CONTEXTS_PER_ARTICLE == 0:
             data.append({"title": f"{split.capitalize()} {len(data) + 1}", "paragraphs": []})
         asked = story.questions[: num_questions - written]

@@ -7,7 +7,7 @@ rank r takes the r-th part. So a run can go on with another number of ranks and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, Iterator, Tuple
+from typing import Callable, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 from mindspore.dataset import Dataset, GeneratorDataset
@@ -17,6 +17,8 @@ from mindformers.errors import DataError, UsageError
 FILLER_ROW = -1
 """Stands in the place of a row where the last batch has no more rows."""
 ROW_COLUMN = "row"
+Draw = Callable[[Dict[str, np.ndarray], np.ndarray, int], Dict[str, np.ndarray]]
+"""Columns of a batch by name, their rows int64 [B] and the epoch (from 0), to the columns that the model sees."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class FeatureSet:
     """Name to array [n, ...]."""
     fillers: Dict[str, int] = field(default_factory=dict)
     """For labels: the value that the loss ignores, given to rows that fill up the last batch."""
+    draw: Optional[Draw] = None
+    """Makes what differs from epoch to epoch, e.g. masks; a function of rows and epoch alone, of the same columns."""
 
     def __post_init__(self):
         lengths = {name: len(array) for name, array in self.columns.items()}
@@ -93,16 +97,19 @@ class BatchPlan:
             yield np.concatenate([rows, np.full(self.batch_size - len(rows), FILLER_ROW)])
 
 
-def gather(features: FeatureSet, rows: np.ndarray, with_rows: bool = False) -> Tuple[np.ndarray, ...]:
-    """Return the columns of a batch. Filler rows repeat row 0, except that columns with a filler value hold that."""
+def gather(features: FeatureSet, rows: np.ndarray, with_rows: bool = False, epoch: int = 0) -> Tuple[np.ndarray, ...]:
+    """Return the columns of a batch of an epoch (from 0).
+
+    Filler rows repeat row 0, except that columns with a filler value hold that.
+    """
     fillers = rows == FILLER_ROW
     real = np.where(fillers, 0, rows)
-    batch = []
-    for name, column in features.columns.items():
-        values = column[real]
-        if name in features.fillers:
-            values[fillers] = features.fillers[name]
-        batch.append(values)
+    taken = {name: column[real] for name, column in features.columns.items()}
+    if features.draw is not None:
+        taken = features.draw(taken, real, epoch)
+    for name, value in features.fillers.items():
+        taken[name][fillers] = value
+    batch = [taken[name] for name in features.columns]
     if with_rows:
         batch.append(rows.astype(np.int32))
     return tuple(batch)
@@ -119,7 +126,7 @@ class EpochBatches:
     def __iter__(self) -> Iterator[Tuple[np.ndarray, ...]]:
         epoch, self._epoch = self._epoch, self._epoch + 1
         start = self._start_step if epoch == self._first_epoch else 0
-        return (gather(self._features, rows, self._with_rows) for rows in self._plan.batches(epoch, start))
+        return (gather(self._features, rows, self._with_rows, epoch) for rows in self._plan.batches(epoch, start))
 
     def rewound(self) -> EpochBatches:
         """Return the same batches from the first epoch on."""

@@ -1,4 +1,4 @@
-"""Questions and contexts to windows of tokens: [CLS] question [SEP] part of the context [SEP] padding.
+"""Questions and contexts to windows of tokens, as the tokenizer lays out a pair: [CLS] question [SEP] context [SEP].
 
 A context is tokenised once, with the character offsets of its tokens; windows, answer positions and the way back to
 text all go by these offsets, so the text itself is never cut or joined. Windows and the rule of most context follow
@@ -17,11 +17,11 @@ import numpy as np
 from mindformers.data.rows import Rejection, log_rejections
 from mindformers.data.squad import Example
 from mindformers.errors import DataError
-from mindformers.tokenizers.wordpiece import BertTokenizer
+from mindformers.tokenizers.layout import FIRST, SECOND, Slot
+from mindformers.tokenizers.pretrained import PretrainedTokenizer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raise it when the meaning of a stored array changes: caches of older versions are then not found."""
-SPECIAL_TOKENS = 3
 ROWS_AT_ONCE = 4096
 """Windows that are assembled together; bounds the size of temporary arrays."""
 
@@ -36,13 +36,17 @@ class WindowSettings:
     """Longer questions are cut at their end."""
     doc_stride: int = 128
     """Context tokens between the begins of neighbouring windows."""
+    special_tokens: int = 3
+    """Of a pair, as the tokenizer's layout has them."""
+    unanswerable: bool = False
+    """Whether a question may have no answer, which is then the window's first token, [CLS] (SQuAD v2.0)."""
 
     def __post_init__(self):
-        room = self.max_seq_len - self.max_question_len - SPECIAL_TOKENS
+        room = self.max_seq_len - self.max_question_len - self.special_tokens
         if min(self.max_question_len, self.doc_stride) < 1 or room < 1:
             raise DataError(
                 f"max_seq_len={self.max_seq_len}, max_question_len={self.max_question_len}, doc_stride="
-                f"{self.doc_stride}: a window holds a question, {SPECIAL_TOKENS} special tokens and context, here "
+                f"{self.doc_stride}: a window holds a question, {self.special_tokens} special tokens and context, here "
                 f"{room} tokens of it; all must be at least 1. Raise max_seq_len or lower max_question_len"
             )
 
@@ -56,7 +60,7 @@ class Features:
     attention_mask: np.ndarray
     """[n, S]: 1 where a token is, 0 on padding."""
     token_type_ids: np.ndarray
-    """[n, S]: 1 on the context and the last [SEP]."""
+    """[n, S]: 1 on the context and what follows it where the family tells the texts of a pair apart, else 0."""
     start_positions: np.ndarray
     """[n]: first token of the answer in the window; 0, which is [CLS], when the window does not hold all of it."""
     end_positions: np.ndarray
@@ -88,13 +92,14 @@ class Features:
 
 
 def build_features(
-    examples: Sequence[Example], tokenizer: BertTokenizer, settings: WindowSettings, labelled: bool = False
+    examples: Sequence[Example], tokenizer: PretrainedTokenizer, settings: WindowSettings, labelled: bool = False
 ) -> Features:
     """Return the windows of all examples in order; the first answer of an example gives its labels.
 
     With `labelled`, an example whose answer covers no token (a control character, say) is left out and logged.
-    Raises DataError when no example is left.
+    Raises DataError when no example is left, or for a tokenizer that puts no special token in front.
     """
+    slots = pair_slots(tokenizer)
     contexts = {context: index for index, context in enumerate(dict.fromkeys(item.context for item in examples))}
     context_tokens = tokenizer.encode_batch(list(contexts))
     question_tokens = [
@@ -109,12 +114,12 @@ def build_features(
     bounds: List[np.ndarray] = []
     dropped: List[Rejection] = []
     for index, (example, question) in enumerate(zip(examples, question_tokens)):
-        if labelled and answers[index][0] < 0:
+        if labelled and answers[index][0] < 0 and not (settings.unanswerable and not example.answers):
             dropped.append(
                 Rejection(f"question {example.id!r}", f"no token of the vocabulary covers the answer {example.answers}")
             )
             continue
-        room = settings.max_seq_len - len(question) - SPECIAL_TOKENS
+        room = settings.max_seq_len - len(question) - settings.special_tokens
         starts, sizes = window_places(len(context_tokens[context_of[index]].ids), room, settings.doc_stride)
         owners.extend([index] * len(starts))
         begins.extend(starts)
@@ -127,12 +132,12 @@ def build_features(
     example_index, window_begin, window_length = np.array(owners), np.array(begins), np.array(lengths)
     question_begin = part_begins([len(ids) for ids in question_tokens])
     question_length = np.diff(question_begin)[example_index]
-    context_begin = question_length + 2
+    context_begin = question_length + next(place for place, (item, _) in enumerate(slots) if item == SECOND) - 1
     first_token = (
         part_begins([len(item.ids) for item in context_tokens])[np.array(context_of)[example_index]] + window_begin
     )
     first, last = np.array(answers)[example_index].T
-    held = (first >= window_begin) & (last < window_begin + window_length)
+    held = (first >= window_begin) & (last < window_begin + window_length)  # never without an answer: first is -1
     shift = context_begin - window_begin
     wins = np.concatenate(bounds) + context_begin[:, None]
     position = np.arange(settings.max_seq_len)
@@ -144,7 +149,8 @@ def build_features(
         first_token,
         window_length,
         settings.max_seq_len,
-        (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id),
+        slots,
+        tokenizer.pad_token_id,
     )
     return Features(
         **columns,
@@ -205,6 +211,20 @@ def part_begins(lengths: Sequence[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
+def pair_slots(tokenizer: PretrainedTokenizer) -> Tuple[Slot, ...]:
+    """Return where the tokens of a window come from; type ids are 0 where the family has none.
+
+    Raises DataError unless a special token stands first (for "no answer here"), then the question, then the context.
+    """
+    slots = tokenizer.layout.pair
+    if [item for item, _ in slots if isinstance(item, str)] != [FIRST, SECOND] or isinstance(slots[0][0], str):
+        raise DataError(
+            f"{type(tokenizer).__name__} puts no special token before a pair of texts; question answering needs one, "
+            "as [CLS] of BERT, to stand for 'no answer here'. Take the tokenizer of an encoder"
+        )
+    return tuple((item, kind if tokenizer.family.token_types else 0) for item, kind in slots)
+
+
 def assemble(
     question_ids,
     question_begin,
@@ -213,27 +233,34 @@ def assemble(
     context_first,
     context_length,
     width: int,
-    special: Tuple[int, int, int],
+    slots: Sequence[Slot],
+    pad_id: int,
 ) -> Dict[str, np.ndarray]:
     """Return input_ids, attention_mask and token_type_ids [n, width] from flat ids and per-window begins, lengths."""
-    cls_id, sep_id, pad_id = special
     count = len(question_begin)
-    input_ids = np.empty((count, width), np.int32)
+    input_ids = np.full((count, width), pad_id, np.int32)
     attention_mask = np.empty((count, width), np.int32)
-    token_type_ids = np.empty((count, width), np.int32)
+    token_type_ids = np.zeros((count, width), np.int32)
     position = np.arange(width)
-    for begin in range(0, count, ROWS_AT_ONCE):
-        part = slice(begin, begin + ROWS_AT_ONCE)
-        separator = question_length[part, None] + 1
-        final = separator + context_length[part, None] + 1
-        in_question = (position > 0) & (position < separator)
-        in_context = (position > separator) & (position < final)
-        ids = np.full((len(separator), width), pad_id, np.int32)
-        ids[:, 0] = cls_id
-        ids[(position == separator) | (position == final)] = sep_id
-        ids[in_question] = question_ids[(question_begin[part, None] + position - 1)[in_question]]
-        ids[in_context] = context_ids[(context_first[part, None] + position - separator - 1)[in_context]]
-        input_ids[part] = ids
-        attention_mask[part] = position <= final
-        token_type_ids[part] = (position > separator) & (position <= final)
+    texts = {
+        FIRST: (question_ids, question_begin, question_length),
+        SECOND: (context_ids, context_first, context_length),
+    }
+    for start in range(0, count, ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        ids, kinds = input_ids[part], token_type_ids[part]
+        begin = np.zeros((len(ids), 1), np.int64)
+        for item, kind in slots:
+            if item in texts:
+                flat, first, lengths = texts[item]
+                end = begin + lengths[part, None]
+                inside = (position >= begin) & (position < end)
+                ids[inside] = flat[(first[part, None] + position - begin)[inside]]
+            else:
+                end = begin + 1
+                inside = position == begin
+                ids[inside] = item
+            kinds[inside] = kind
+            begin = end
+        attention_mask[part] = position < begin
     return {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Union
+from typing import ClassVar, Dict, Iterator, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
@@ -30,7 +30,7 @@ MARK = "[ERROR]"
 def write_records(
     file: Union[str, Path], columns: Mapping[str, np.ndarray], about: str = "tokens", overwrite: bool = False
 ) -> Path:
-    """Write columns of integers [n, ...], int32, as one MindRecord file and its index; returns the file.
+    """Write columns of numbers [n, ...], int32 or float32, as one MindRecord file and its index; returns the file.
 
     Raises OutputError when the file exists already and `overwrite` is false, or cannot be written, DataError for
     columns of unequal lengths or without rows.
@@ -43,11 +43,13 @@ def write_records(
         raise OutputError(f"{place} exists already; choose another name, or ask for overwriting")
     from mindspore.mindrecord import FileWriter
 
-    arrays = {name: np.asarray(array, np.int32) for name, array in columns.items()}
+    arrays = {
+        name: np.asarray(array, np.float32 if array.dtype.kind == "f" else np.int32) for name, array in columns.items()
+    }
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         writer = FileWriter(str(place), shard_num=1, overwrite=True)
-        writer.add_schema({name: {"type": "int32", "shape": [-1]} for name in arrays}, about)
+        writer.add_schema({name: {"type": array.dtype.name, "shape": [-1]} for name, array in arrays.items()}, about)
         for start in range(0, next(iter(lengths.values())), ROWS_AT_ONCE):
             rows = range(start, min(start + ROWS_AT_ONCE, next(iter(lengths.values()))))
             writer.write_raw_data([{name: array[row].ravel() for name, array in arrays.items()} for row in rows])
@@ -111,8 +113,8 @@ def _brief(error: Exception) -> str:
 
 
 @dataclass(frozen=True)
-class MindDataset:
-    """MindRecord files: one, a list, or all of a folder in the order of their names; the first `num_samples` rows.
+class RecordFiles:
+    """Files whose rows are columns of numbers: one, a list, or all of a folder; the first `num_samples` rows.
 
     Of a folder with splits (train.mindrecord, or a folder valid ...) `stage` chooses one.
     """
@@ -124,31 +126,63 @@ class MindDataset:
     stage: str = "train"
     num_samples: Optional[int] = None
 
+    ending: ClassVar[str]
+    """Usual ending of a file."""
+
     def __post_init__(self):
         if self.num_samples is not None and self.num_samples < 1:
             raise UsageError(f"num_samples={self.num_samples}: it must be at least 1, or absent for all")
 
     def files(self) -> List[Path]:
-        """Return the files. Raises DataError when there is none."""
+        """Return the files, those of a folder in the order of their names. Raises DataError when there is none."""
         if self.dataset_files:
             return [Path(self.dataset_dir) / file for file in self.dataset_files]
         place = Path(self.dataset_dir)
         if place.is_dir() and str(self.dataset_dir):
-            place = split_of(place, self.stage, (ENDING,))
+            place = split_of(place, self.stage, (self.ending,))
         if place.is_file():
             return [place]
-        found = sorted(Path(str(file)[: -len(INDEX)]) for file in place.glob(f"*{INDEX}")) if self.dataset_dir else []
+        found = self.files_of(place) if self.dataset_dir else []
         if not found:
-            raise DataError(
-                f"dataset_dir: no MindRecord files at '{self.dataset_dir}'; give a file or a folder that holds files "
-                f"with their indices (*{INDEX}), or name them in dataset_files. {OTHERS}"
-            )
+            raise DataError(f"dataset_dir: {self.missing()}, or name them in dataset_files. {OTHERS}")
         return found
 
     def columns(self) -> Dict[str, np.ndarray]:
         """Return the columns, name to array [n, width]. Raises DataError."""
-        read = read_records(self.files(), self.columns_list)
-        return {name: array[: self.num_samples] for name, array in read.items()}
+        return {name: array[: self.num_samples] for name, array in self.read(self.files()).items()}
+
+    def files_of(self, folder: Path) -> List[Path]:
+        """Return the files of a folder."""
+        raise NotImplementedError
+
+    def missing(self) -> str:
+        """Return the message for a folder without such files."""
+        raise NotImplementedError
+
+    def read(self, files: Sequence[Path]) -> Dict[str, np.ndarray]:
+        """Return the columns of files. Raises DataError."""
+        raise NotImplementedError
+
+
+class MindDataset(RecordFiles):
+    """MindRecord files with their indices."""
+
+    ending = ENDING
+
+    def files_of(self, folder: Path) -> List[Path]:
+        """Return the files that have an index."""
+        return sorted(Path(str(file)[: -len(INDEX)]) for file in folder.glob(f"*{INDEX}"))
+
+    def missing(self) -> str:
+        """Return the message for a folder without such files."""
+        return (
+            f"no MindRecord files at '{self.dataset_dir}'; give a file or a folder that holds files with their indices "
+            f"(*{INDEX})"
+        )
+
+    def read(self, files: Sequence[Path]) -> Dict[str, np.ndarray]:
+        """Return the columns of files. Raises DataError."""
+        return read_records(files, self.columns_list)
 
 
 def causal_rows(columns: Mapping[str, np.ndarray], length: int, name: str) -> FeatureSet:

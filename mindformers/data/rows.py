@@ -161,11 +161,20 @@ def read_rows(
             f"{', '.join(map(repr, first.values))}"
         )
     for row in _chain(first, rows):
-        reason = _unreadable(row, columns or ())
+        reason = unreadable(row, columns or ())
         if reason:
             problems.add(row.place, reason)
         else:
             yield row
+
+
+def read_lines(path: Union[str, Path]) -> Iterator[Row]:
+    """Yield the lines of a text file of any ending, .gz unpacked, as column `text`; `unreadable` says what is none.
+
+    Raises DataError for a file that cannot be read.
+    """
+    place = Path(path)
+    return (Row(f"{place}:{number}", {"text": line}) for number, line in _lines(place))
 
 
 class _FirstProblem(Rejections):
@@ -205,7 +214,7 @@ def _chain(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
     yield from rest
 
 
-def _unreadable(row: Row, columns: Sequence[str]) -> str:
+def unreadable(row: Row, columns: Sequence[str] = ()) -> str:
     """Return why a row cannot be used at all, or ""."""
     for name in columns:
         if name not in row.values:
@@ -246,7 +255,7 @@ def _lines(place: Path) -> Iterator[Tuple[int, str]]:
 
 def _read_txt(place: Path, rejections: Rejections, header: Optional[Sequence[str]]) -> Iterator[Row]:
     del rejections, header
-    return (Row(f"{place}:{number}", {"text": line}) for number, line in _lines(place))
+    return read_lines(place)
 
 
 def _read_tsv(place: Path, rejections: Rejections, header: Optional[Sequence[str]]) -> Iterator[Row]:

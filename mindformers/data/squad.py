@@ -1,4 +1,8 @@
-"""Reader of SQuAD v1.1 files (Rajpurkar et al. 2016, arXiv:1606.05250): answers are spans of a context."""
+"""Reader of SQuAD files: answers are spans of a context.
+
+In v1.1 (Rajpurkar et al. 2016, arXiv:1606.05250) every question has an answer; in v2.0 (Rajpurkar et al. 2018,
+arXiv:1806.03822) some have none.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,9 @@ from mindformers.data.cache import file_digest
 from mindformers.data.rows import Rejection, Rejections, log_rejections
 from mindformers.errors import DataError, UsageError, counted
 
-SPLIT_FILES = {"train": "train-v1.1.json", "dev": "dev-v1.1.json"}
+SPLITS = ("train", "dev")
+VERSIONS = {False: "v1.1", True: "v2.0"}
+"""Whether a question may have no answer -> the version of the format."""
 KIND_NAMES = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
 
 
@@ -23,7 +29,7 @@ class Example:
     question: str
     context: str
     answers: Tuple[Tuple[str, int], ...] = ()
-    """(text, first character in `context`) of every accepted answer."""
+    """(text, first character in `context`) of every accepted answer; none when the context does not tell."""
 
 
 class SquadRows(NamedTuple):
@@ -33,58 +39,62 @@ class SquadRows(NamedTuple):
     rejected: List[Rejection]
 
 
-def squad_file(path: Union[str, Path], split: str) -> Path:
+def squad_file(path: Union[str, Path], split: str, unanswerable: bool = False) -> Path:
     """Return the file of a split: `path` itself when it is a file, else the official name in the folder `path`.
 
     Raises DataError when the folder or the file does not exist, or `split` is not "train" or "dev".
     """
-    if split not in SPLIT_FILES:
-        raise DataError(f"{path}: unknown SQuAD split {split!r}; accepted are {' and '.join(map(repr, SPLIT_FILES))}")
+    if split not in SPLITS:
+        raise DataError(f"{path}: unknown SQuAD split {split!r}; accepted are {' and '.join(map(repr, SPLITS))}")
+    version = VERSIONS[unanswerable]
     place = Path(path)
     if place.is_file():
         return place
     if not place.exists():
         kind = "file" if place.suffix == ".json" else "folder"
         raise DataError(
-            f"{place}: no such {kind}; the SQuAD dataset must be a folder with {SPLIT_FILES['train']} and "
-            f"{SPLIT_FILES['dev']}, or one .json file of that format"
+            f"{place}: no such {kind}; the SQuAD dataset must be a folder with train-{version}.json and "
+            f"dev-{version}.json, or one .json file of that format"
         )
-    file = place / SPLIT_FILES[split]
+    file = place / f"{split}-{version}.json"
     if not file.is_file():
         present = sorted(item.name for item in place.iterdir())[:10] if place.is_dir() else []
         raise DataError(
-            f"{file}: no such file; the folder holds {', '.join(present) or 'nothing'}. Put the SQuAD v1.1 "
+            f"{file}: no such file; the folder holds {', '.join(present) or 'nothing'}. Put the SQuAD {version} "
             f"{split} file there under this name, or give the path of the .json file itself"
         )
     return file
 
 
-def read_squad(path: Union[str, Path], split: str) -> SquadRows:
-    """Read a split of SQuAD v1.1 and check every row; rejected rows are returned, counted and logged.
+def read_squad(path: Union[str, Path], split: str, unanswerable: bool = False) -> SquadRows:
+    """Read a split and check every row; rejected rows are returned, counted and logged.
 
-    Of "train", a row is rejected when it has no answer or an answer does not stand at its `answer_start`. Of "dev",
-    a question is scored against answer texts, so a wrong `answer_start` is only logged; a row without answers or with
-    an id that was seen before is rejected. Raises DataError when the file is missing, is no SQuAD file, or when no
-    row is left.
+    A row without answers is rejected unless questions may be `unanswerable`, one whose `is_impossible` contradicts its
+    answers always. Of "train", a row is also rejected when an answer does not stand at its `answer_start`; of "dev",
+    a question is scored against answer texts, so that is only logged, but an id that was seen before is rejected.
+    Raises DataError when the file is missing, is no SQuAD file, or when no row is left.
     """
-    file = squad_file(path, split)
+    file = squad_file(path, split, unanswerable)
     examples: List[Example] = []
     rejected = Rejections(str(file), "question")
     misplaced: List[Rejection] = []
     seen: Set[str] = set()
-    for title, example in rows_of(file, load_json(file)):
-        problem = check_row(example, title)
-        if problem and (split == "train" or not example.answers):
-            rejected.rows.append(problem)
+    for title, example, impossible in rows_of(file, load_json(file)):
+        problem = check_answers(example, impossible, unanswerable)
+        misplacement = check_places(example)
+        if problem or misplacement and split == "train":
+            rejected.add(place_of(example, title), problem or misplacement)
         elif split == "dev" and example.id in seen:
             rejected.add(place_of(example, title), "the id occurs twice, but predictions are kept by id")
         else:
-            if problem:
-                misplaced.append(problem)
+            if misplacement:
+                misplaced.append(Rejection(place_of(example, title), misplacement))
             examples.append(example)
         seen.add(example.id)
     # A question more or less changes no other, so no share of them stops the run.
-    rejected.close(len(rejected) + len(examples), max_bad_share=1.0, accepted=f"Give a SQuAD v1.1 {split} file")
+    rejected.close(
+        len(rejected) + len(examples), max_bad_share=1.0, accepted=f"Give a SQuAD {VERSIONS[unanswerable]} {split} file"
+    )
     log_rejections(
         f"{file}: {counted(len(misplaced), 'question')} kept although an answer is misplaced; scoring compares texts",
         misplaced,
@@ -100,6 +110,8 @@ class SQuADDataLoader:
     """Folder with the official file names, or one file."""
     stage: str = "train"
     num_samples: Optional[int] = None
+    version_2_with_negative: bool = False
+    """Whether the files are SQuAD v2.0, in which a question may have no answer."""
 
     def __post_init__(self):
         if self.num_samples is not None and self.num_samples < 1:
@@ -107,12 +119,13 @@ class SQuADDataLoader:
 
     def examples(self) -> List[Example]:
         """Return the usable questions. Raises DataError when there are none."""
-        return read_squad(self.dataset_dir, self.stage).examples[: self.num_samples]
+        rows = read_squad(self.dataset_dir, self.stage, self.version_2_with_negative)
+        return rows.examples[: self.num_samples]
 
     def identity(self) -> Dict[str, object]:
         """Return what decides the content, for the key of a cache."""
         return {
-            "file": file_digest(squad_file(self.dataset_dir, self.stage)),
+            "file": file_digest(squad_file(self.dataset_dir, self.stage, self.version_2_with_negative)),
             "split": self.stage,
             "num_samples": self.num_samples,
         }
@@ -150,14 +163,14 @@ def load_json(file: Path) -> Dict[str, object]:
     except OSError as error:
         raise DataError(f"{file}: not readable ({error})") from error
     if not raw.strip():
-        raise DataError(f"{file}: the file is empty; it must be a SQuAD v1.1 JSON file")
+        raise DataError(f"{file}: the file is empty; it must be a SQuAD JSON file")
     try:
         content = json.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not UTF-8 text ({error}); it must be a SQuAD v1.1 JSON file") from error
+        raise DataError(f"{file}: not UTF-8 text ({error}); it must be a SQuAD JSON file") from error
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{file}:{error.lineno}: not JSON ({error.msg}); the file may be cut off. It must be a SQuAD v1.1 JSON file"
+            f"{file}:{error.lineno}: not JSON ({error.msg}); the file may be cut off. It must be a SQuAD JSON file"
         ) from error
     if not isinstance(content, dict):
         raise DataError(f"{file}: no SQuAD file: the top is {kind_of(content)}, it must be an object with 'data'")
@@ -165,7 +178,10 @@ def load_json(file: Path) -> Dict[str, object]:
 
 
 def rows_of(file: Path, content: Dict[str, object]):
-    """Yield (title, Example) for every question. Raises DataError naming the first key that is missing or wrong."""
+    """Yield (title, Example, its `is_impossible` or None) for every question.
+
+    Raises DataError naming the first key that is missing or wrong.
+    """
     for number, article in enumerate(take(file, content, "data", list, "the top")):
         place = f"data[{number}]"
         paragraphs = take(file, article, "paragraphs", list, place)
@@ -174,7 +190,8 @@ def rows_of(file: Path, content: Dict[str, object]):
             inner = f"{place}.paragraphs[{paragraph_number}]"
             context = take(file, paragraph, "context", str, inner)
             for row_number, row in enumerate(take(file, paragraph, "qas", list, inner)):
-                yield title, row_of(file, row, context, f"{inner}.qas[{row_number}]")
+                example = row_of(file, row, context, f"{inner}.qas[{row_number}]")
+                yield title, example, row.get("is_impossible")
 
 
 def row_of(file: Path, row: Dict[str, object], context: str, place: str) -> Example:
@@ -191,13 +208,13 @@ def row_of(file: Path, row: Dict[str, object], context: str, place: str) -> Exam
 def take(file: Path, holder: object, key: str, kind: type, place: str):
     """Return `holder[key]` when it is of the wanted kind. Raises DataError saying what is missing at which place."""
     if not isinstance(holder, dict):
-        raise DataError(f"{file}: no SQuAD v1.1 file: {place} is {kind_of(holder)}, it must be an object with '{key}'")
+        raise DataError(f"{file}: no SQuAD file: {place} is {kind_of(holder)}, it must be an object with '{key}'")
     if key not in holder:
         present = ", ".join(repr(name) for name in list(holder)[:8]) or "nothing"
-        raise DataError(f"{file}: no SQuAD v1.1 file: key '{key}' is missing at {place}, which holds {present}")
+        raise DataError(f"{file}: no SQuAD file: key '{key}' is missing at {place}, which holds {present}")
     value = holder[key]
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise DataError(f"{file}: no SQuAD v1.1 file: {place}.{key} is {kind_of(value)}, it must be {KIND_NAMES[kind]}")
+        raise DataError(f"{file}: no SQuAD file: {place}.{key} is {kind_of(value)}, it must be {KIND_NAMES[kind]}")
     return value
 
 
@@ -213,19 +230,23 @@ def place_of(example: Example, title: str) -> str:
     return f"question {example.id!r} of {title!r}"
 
 
-def check_row(example: Example, title: str) -> Optional[Rejection]:
-    """Return what is wrong with the answers of a row, or None."""
-    if not example.answers:
-        return Rejection(place_of(example, title), "it has no answers, which SQuAD v1.1 requires")
+def check_answers(example: Example, impossible: Optional[bool], unanswerable: bool) -> str:
+    """Return what is wrong with the number of answers, given the row's `is_impossible`, or ""."""
+    if not example.answers and not unanswerable:
+        return "it has no answers, which SQuAD v1.1 requires; SQuAD v2.0 files need version_2_with_negative: true"
+    if impossible is not None and bool(impossible) == bool(example.answers):
+        return f"is_impossible is {str(impossible).lower()}, but it has {counted(len(example.answers), 'answer')}"
+    return ""
+
+
+def check_places(example: Example) -> str:
+    """Return which answer does not stand in the context where the row says, or ""."""
     for text, start in example.answers:
         if not text.strip():
-            return Rejection(place_of(example, title), f"an answer is blank ({text!r})")
+            return f"an answer is blank ({text!r})"
         found = example.context[start : start + len(text)] if start >= 0 else ""
         if found != text:
             actual = example.context.find(text)
             hint = f"it stands at {actual}" if actual >= 0 else "it stands nowhere in the context"
-            return Rejection(
-                place_of(example, title),
-                f"the answer {text!r} is not at character {start}, where {found!r} stands; {hint}",
-            )
-    return None
+            return f"the answer {text!r} is not at character {start}, where {found!r} stands; {hint}"
+    return ""

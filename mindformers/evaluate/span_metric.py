@@ -13,6 +13,7 @@ from mindformers.data.squad import Example
 from mindformers.errors import DataError
 from mindformers.evaluate.spans import Answer, Candidates, SpanSettings, merged, question_answers, window_candidates
 from mindformers.evaluate.squad import score
+from mindformers.evaluate.squad_v2 import score_with_unanswerable
 
 
 class SpanMetric(Metric):
@@ -66,8 +67,10 @@ class SpanMetric(Metric):
         return {identity: answers[0].text if answers else "" for identity, answers in self.answers().items()}
 
     def result(self) -> Dict[str, float]:
-        """Return exact_match, f1 (0 to 100), scored and total."""
-        return score(self.predictions(), self._examples)
+        """Return exact_match, f1 (0 to 100), scored and total; more where questions may have no answer."""
+        if self._settings.null_threshold is None:
+            return score(self.predictions(), self._examples)
+        return score_with_unanswerable(self.answers(), self._examples)
 
     def eval(self) -> Dict[str, float]:
         """Return `result()`, under the name that MindSpore calls."""

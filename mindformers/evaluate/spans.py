@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from typing import Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Iterable, List, NamedTuple, Optional, Sequence, Set
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class SpanSettings:
     """Longest answer, in tokens."""
     continues: Optional[np.ndarray] = None
     """Bool by token id: whether it continues a word. Given, an answer holds whole words only; else any tokens."""
+    null_threshold: Optional[float] = None
+    """Given, a question may have no answer, the text "": when its score is above the best span's by more than this."""
 
     def __post_init__(self):
         if self.n_best_size < 1 or self.max_answer_len < 1:
@@ -35,7 +37,7 @@ class SpanSettings:
 
 @dataclass(frozen=True)
 class Answer:
-    """A piece of a context."""
+    """A piece of a context, or the text "" from 0 to 0: no answer."""
 
     text: str
     """The characters `start` to `end` of the context, unchanged."""
@@ -45,6 +47,15 @@ class Answer:
     """First character in the context."""
     end: int
     """The character after the last."""
+
+
+class Span(NamedTuple):
+    """A piece of a context and its score, start logit plus end logit; the text "" from 0 to 0: no answer."""
+
+    text: str
+    score: float
+    start: int
+    end: int
 
 
 class Candidates(NamedTuple):
@@ -58,6 +69,8 @@ class Candidates(NamedTuple):
     """[B, n]: first characters."""
     ends: np.ndarray
     """[B, n]: ends, exclusive."""
+    null_scores: np.ndarray
+    """[B]: start logit plus end logit of the first token: that the window holds no answer."""
 
 
 def window_candidates(
@@ -103,7 +116,7 @@ def window_candidates(
     starts[valid], ends[valid] = features.character_spans(
         np.broadcast_to(rows[:, None], scores.shape)[valid], first, first + (top % longest)[valid]
     )
-    return Candidates(rows, scores, starts, ends)
+    return Candidates(rows, scores, starts, ends, start_logits[:, 0] + end_logits[:, 0])
 
 
 def largest(values: np.ndarray, number: int) -> np.ndarray:
@@ -126,12 +139,14 @@ def question_answers(
     """Return the n-best list of each question, best first; empty for a question whose windows gave no span.
 
     The list holds different texts: of spans with equal text the best stands for all. The score of an answer is the
-    softmax, over this list, of start logit plus end logit, as in the n-best file of the published BERT script.
+    softmax, over this list, of start logit plus end logit, as in the n-best file of the published BERT script. Where
+    a question may have no answer, that is in the list too, with the lowest score that a window gives it, and stands
+    first when the settings' threshold says so.
     """
     owners = features.example_index[candidates.rows]
     order = np.argsort(owners, kind="stable")
     edges = np.searchsorted(owners[order], np.arange(len(contexts) + 1))
-    answers = []
+    answers: List[List[Span]] = []
     for index, context in enumerate(contexts):
         windows = order[edges[index] : edges[index + 1]]
         answers.append(
@@ -143,13 +158,14 @@ def question_answers(
                 settings.n_best_size,
             )
         )
-    return answers
+        if settings.null_threshold is not None and len(windows):
+            answers[-1] = with_null(answers[-1], candidates.null_scores[windows].min(), settings)
+    return [as_answers(spans) for spans in answers]
 
 
-def n_best(context: str, scores: np.ndarray, starts: np.ndarray, ends: np.ndarray, size: int) -> List[Answer]:
-    """Return the best spans with different texts and their probabilities."""
-    chosen: List[int] = []
-    spans: List[Tuple[str, int, int]] = []
+def n_best(context: str, scores: np.ndarray, starts: np.ndarray, ends: np.ndarray, size: int) -> List[Span]:
+    """Return the best spans with different texts, best first."""
+    chosen: List[Span] = []
     seen: Set[str] = set()
     for place in np.argsort(-scores, kind="stable"):
         if len(chosen) == size or not np.isfinite(scores[place]):
@@ -158,13 +174,28 @@ def n_best(context: str, scores: np.ndarray, starts: np.ndarray, ends: np.ndarra
         text = context[start:end]
         if text not in seen:
             seen.add(text)
-            chosen.append(int(place))
-            spans.append((text, start, end))
-    if not chosen:
+            chosen.append(Span(text, float(scores[place]), start, end))
+    return chosen
+
+
+def with_null(spans: Sequence[Span], null_score: float, settings: SpanSettings) -> List[Span]:
+    """Return the spans and "no answer" in the order of their scores, but that first which the threshold chooses."""
+    null = Span("", float(null_score), 0, 0)
+    found = [span for span in spans if span.text]  # a span without a character is no answer
+    none = not found or null.score - found[0].score > settings.null_threshold
+    first = null if none else found[0]
+    rest = [span for span in (*found, null) if span is not first]
+    return [first, *sorted(rest, key=lambda span: -span.score)]
+
+
+def as_answers(spans: Sequence[Span]) -> List[Answer]:
+    """Return spans with probabilities among each other."""
+    if not spans:
         return []
-    weights = np.exp(scores[chosen].astype(np.float64) - scores[chosen[0]])
+    scores = np.array([span.score for span in spans])
+    weights = np.exp(scores - scores.max())
     weights /= weights.sum()
-    return [Answer(text, float(weight), start, end) for (text, start, end), weight in zip(spans, weights)]
+    return [Answer(span.text, float(weight), span.start, span.end) for span, weight in zip(spans, weights)]
 
 
 def whole_characters(context: str, end: int) -> int:

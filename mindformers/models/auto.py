@@ -228,6 +228,7 @@ def _filled(model: Any, folder: Path, new_head: bool) -> Any:
     from mindformers.weights.restore import NEW_HEAD, load_weights
 
     model.load_report = load_weights(model, folder, type(model).weight_map, NEW_HEAD if new_head else ())
+    model.source = folder
     model.set_train(False)
     return model
 

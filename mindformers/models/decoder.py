@@ -18,6 +18,7 @@ from mindformers.nn import functional
 from mindformers.nn.alibi import alibi_slopes
 from mindformers.nn.block import PreNormBlock
 from mindformers.nn.embedding import Embeddings
+from mindformers.nn.kv_cache import last_of, new_slots, slot_bias, slot_places
 from mindformers.nn.norm import norm
 from mindformers.nn.rope import RotaryAngles
 
@@ -104,3 +105,26 @@ class DecoderModel(nn.Cell):
         for layer in self.layers:
             x_BTD = layer(x_BTD, key_bias, score_bias, rotation, noise)
         return self.norm_out(x_BTD)
+
+    def extend(self, input_ids_BT, start_B, count_B, caches):
+        """Return the logits of the token that follows each row, float32 [B, V].
+
+        The first `count` of a row's T tokens are real, and `start` stand before them, whose keys and values `caches`
+        hold, one KeyValueCache for each layer; those of the new tokens are added.
+        """
+        capacity = caches[0].capacity
+        slots_BT, positions_BT = new_slots(start_B, count_B, input_ids_BT.shape[1])
+        places = slot_places(slots_BT, caches[0].heads, capacity)
+        score_bias = slot_bias(slots_BT, capacity)
+        rotation = None
+        if self.is_rotary:
+            rotation = self.angles(positions_BT)
+        if self.is_alibi:
+            shape = (score_bias.shape[0], self.slopes.shape[1], score_bias.shape[2], capacity)
+            distance = ops.arange(capacity).astype(mstype.float32).reshape(1, 1, 1, -1)
+            score_bias = ops.broadcast_to(score_bias, shape) + ops.broadcast_to(self.slopes * distance, shape)
+        table_VE = self.embed.tokens.table()
+        x_BTD = self.embed(input_ids_BT, None, positions_BT, None, table_VE)
+        for index, layer in enumerate(self.layers):
+            x_BTD = layer.extend(x_BTD, caches[index], places, score_bias, rotation)
+        return self.head.logits(self.norm_out(last_of(x_BTD, count_B)), table_VE)

@@ -12,7 +12,7 @@ from mindspore import dtype as mstype
 from mindspore import nn
 
 from mindformers.arch.stacks import EncoderArch
-from mindformers.models.heads import check_targets
+from mindformers.models.heads import at_positions, check_masked, check_targets
 from mindformers.models.stack import check_arch, complete, padding_bias
 from mindformers.nn import functional
 from mindformers.nn.block import PostNormBlock
@@ -43,6 +43,8 @@ class EncoderModel(nn.Cell):
         self.layers = nn.CellList([PostNormBlock(arch, index) for index in range(distinct)])
         self.layer_order = arch.layer_order
         self.shares_layers = arch.distinct_layers is not None
+        self.has_sentences = arch.head == "pre_training"
+        self.predicts_masked = self.has_sentences or arch.head == "masked_lm"
         complete(self, arch, len(arch.layer_order), seed, fill, param_dtype)
 
     def construct(
@@ -54,13 +56,18 @@ class EncoderModel(nn.Cell):
         labels=None,
         start_positions=None,
         end_positions=None,
+        masked_positions=None,
+        sentence_labels=None,
     ):
         """Encode a batch; all inputs are int32 or int64, [B, S] but for the targets of whole texts, [B].
 
-        attention_mask is 1 for tokens and 0 for padding. Returns float32: without a head hidden states [B, S, D], with
-        a pooler (hidden states, pooled [B, D]), else what `models.heads` says: logits, or a scalar loss with targets.
+        attention_mask is 1 for tokens and 0 for padding. A masked-LM head sees the masked_positions [B, P] of each row
+        alone when they are given: its logits are then [B, P, V] and its labels [B, P]. sentence_labels belong to a
+        pre-training head. Returns float32: without a head hidden states [B, S, D], with a pooler (hidden states,
+        pooled [B, D]), else what `models.heads` says: logits, or a scalar loss with targets.
         """
         check_targets(self.has_head, self.takes_labels, labels, start_positions, end_positions)
+        check_masked(self.predicts_masked, self.has_sentences, masked_positions, sentence_labels)
         noise = None
         if self.training and self.drops:
             noise = self.dropout.tables(self.dropout(), 0, input_ids.shape[0], input_ids.shape[1], 0)
@@ -69,6 +76,10 @@ class EncoderModel(nn.Cell):
         pooled_BD = None
         if self.has_pooler:
             pooled_BD = functional.tanh(self.pooler(hidden_BSD[:, 0]))
+        if masked_positions is not None:
+            hidden_BSD = at_positions(hidden_BSD, masked_positions)
+        if self.has_sentences:
+            return self.head(hidden_BSD, pooled_BD, table_VE, input_ids, labels, None, None, noise, sentence_labels)
         if self.has_head:
             return self.head(hidden_BSD, pooled_BD, table_VE, input_ids, labels, start_positions, end_positions, noise)
         hidden_BSD = hidden_BSD.astype(mstype.float32)

@@ -18,6 +18,7 @@ from mindformers.nn import functional
 from mindformers.nn.block import CrossBlock, PreNormBlock
 from mindformers.nn.dropout import SUBLAYERS, Dropout
 from mindformers.nn.embedding import Embeddings
+from mindformers.nn.kv_cache import last_of, new_slots, slot_bias, slot_places
 from mindformers.nn.norm import norm
 from mindformers.nn.relative_bias import RelativeBias
 
@@ -34,6 +35,7 @@ class Half(nn.Cell):
         self.norm_out = norm(arch.norm, arch.hidden_size, arch.norm_eps)
         self.dropout = Dropout(arch.hidden_dropout, SUBLAYERS * num_layers + 1)
         self.is_decoder = is_decoder
+        self.swap = ops.Transpose()
 
     def construct(self, x_BTD, key_bias, memory_BSD=None, memory_bias=None, noise=None):
         """[B, T, D] -> [B, T, D]; a decoder also takes the encoder's output and the bias that hides its padding."""
@@ -48,6 +50,18 @@ class Half(nn.Cell):
             else:
                 x_BTD = layer(x_BTD, key_bias, score_bias, None, noise)
         return self.dropout(self.norm_out(x_BTD), noise)
+
+    def extend(self, x_BTD, slots_BT, caches, memories, memory_bias):
+        """As `construct` of a decoder for the newest tokens, before the output norm; the cells' as of `CrossBlock`."""
+        capacity = caches[0].capacity
+        batch, length = slots_BT.shape
+        distance_bias = self.relative(slots_BT.reshape(-1), ops.arange(capacity).astype(mstype.int32))
+        bias_BNTC = self.swap(distance_bias.reshape(-1, batch, length, capacity), (1, 0, 2, 3))
+        bias_BNTC = bias_BNTC + ops.broadcast_to(slot_bias(slots_BT, capacity), bias_BNTC.shape)
+        places = slot_places(slots_BT, caches[0].heads, capacity)
+        for index, layer in enumerate(self.layers):
+            x_BTD = layer.extend(x_BTD, caches[index], places, bias_BNTC, memories[index], memory_bias)
+        return x_BTD
 
 
 class EncoderDecoderModel(nn.Cell):
@@ -114,6 +128,25 @@ class EncoderDecoderModel(nn.Cell):
             noise = self.dropout.tables(key, 1, input_ids_BT.shape[0], input_ids_BT.shape[1], memory_BSD.shape[1])
         x_BTD = self.embed(input_ids_BT, None, None, noise, table_VE)
         return self.decoder(x_BTD, padding_bias(attention_mask_BT, input_ids_BT), memory_BSD, memory_bias, noise)
+
+    def remember(self, input_ids_BS, count_B, memories):
+        """Encode sources of `count` real tokens and keep what each decoder layer reads of them in its KeyValueCache."""
+        length = input_ids_BS.shape[1]
+        mask_BS = ops.less(ops.arange(length).astype(mstype.int32).expand_dims(0), count_B.expand_dims(1))
+        memory_BSD, _ = self.encode(input_ids_BS, mask_BS.astype(mstype.int32))
+        for index, layer in enumerate(self.decoder.layers):
+            k_BKSH, v_BKSH = layer.cross.keys_values(memory_BSD, None)
+            memories[index].fill(k_BKSH, v_BKSH)
+        return memory_BSD
+
+    def extend(self, input_ids_BT, start_B, count_B, caches, memories, source_count_B):
+        """Return the logits of the token that follows each row, float32 [B, V]; as `DecoderModel.extend`."""
+        memory_bias = slot_bias((source_count_B - 1).expand_dims(1), memories[0].capacity)
+        slots_BT, _ = new_slots(start_B, count_B, input_ids_BT.shape[1])
+        table_VE = self.embed.tokens.table()
+        x_BTD = self.embed(input_ids_BT, None, None, None, table_VE)
+        hidden_BTD = self.decoder.extend(x_BTD, slots_BT, caches, memories, memory_bias)
+        return self.head.logits(self.decoder.norm_out(last_of(hidden_BTD, count_B)), table_VE)
 
     def shifted_right(self, labels_BT):
         """Return the decoder's input for labels: the start token, then all but the last; -100 becomes padding."""

@@ -5,6 +5,8 @@ Shape suffixes: B batch, T tokens, D hidden, E table width, V vocabulary, L labe
 
 from __future__ import annotations
 
+from typing import Any, Dict
+
 from mindspore import Parameter, nn, ops
 from mindspore import dtype as mstype
 from mindspore.common.initializer import initializer
@@ -129,6 +131,10 @@ class MaskedLMHead(nn.Cell):
 
     def construct(self, hidden_BTD, pooled_BD, table_VE, input_ids_BT, labels, start_positions, end_positions, noise):
         """Return logits, float32 [B, T, V], or the mean cross entropy over labels that are not -100."""
+        return self.predict(hidden_BTD, table_VE, labels)
+
+    def predict(self, hidden_BTD, table_VE, labels):
+        """Return what `construct` returns, of what it takes."""
         features_BTE = self.norm(self.activation(self.transform(hidden_BTD)))
         logits_BTV = functional.vocabulary_logits(features_BTE, table_VE if self.is_tied else self.weight, self.bias)
         if labels is None:
@@ -136,6 +142,41 @@ class MaskedLMHead(nn.Cell):
         return functional.cross_entropy(
             logits_BTV.reshape(-1, logits_BTV.shape[-1]), labels.reshape(-1).astype(mstype.int32), IGNORED
         )
+
+
+class PreTrainingHead(MaskedLMHead):
+    """A masked-LM head, and what `arch.sentence_task` says of two texts, read from the pooled first token."""
+
+    def __init__(self, arch: StackArch):
+        super().__init__(arch)
+        self.dropout = FreshDropout(
+            arch.classifier_dropout if arch.sentence_task == "sentence_order" else 0.0, AT_HEAD
+        )  # BERT reads the pooled token as it is, ALBERT drops parts of it
+        self.sentence = Linear(arch.hidden_size, 2)
+
+    def construct(
+        self,
+        hidden_BTD,
+        pooled_BD,
+        table_VE,
+        input_ids_BT,
+        labels,
+        start_positions,
+        end_positions,
+        noise,
+        sentence_labels=None,
+    ):
+        """Return logits of tokens, float32 [B, T, V], and of texts, float32 [B, 2], or the loss.
+
+        The loss is the sum of the mean cross entropies for which labels are given; -100 does not count.
+        """
+        logits_B2 = self.sentence(self.dropout(pooled_BD, noise)).astype(mstype.float32)
+        if labels is None and sentence_labels is None:
+            return self.predict(hidden_BTD, table_VE, None), logits_B2
+        if sentence_labels is None:
+            return self.predict(hidden_BTD, table_VE, labels)
+        sentence_loss = functional.cross_entropy(logits_B2, sentence_labels.reshape(-1).astype(mstype.int32), IGNORED)
+        return sentence_loss if labels is None else self.predict(hidden_BTD, table_VE, labels) + sentence_loss
 
 
 class VocabularyHead(nn.Cell):
@@ -190,11 +231,12 @@ class VocabularyHead(nn.Cell):
         return ops.concat((labels_BT[:, 1:], nothing_B1), 1)
 
 
-HEADS = {
+HEADS: Dict[str, Any] = {
     "question_answering": SpanHead,
     "token_classification": TokenClassifier,
     "sequence_classification": SequenceClassifier,
     "masked_lm": MaskedLMHead,
+    "pre_training": PreTrainingHead,
     "causal_lm": VocabularyHead,
     "seq2seq_lm": VocabularyHead,
 }
@@ -210,6 +252,23 @@ def check_targets(has_head, takes_labels, labels, start_positions, end_positions
         )
     if (start_positions is not None or end_positions is not None) and (not has_head or takes_labels):
         raise ValueError("start_positions and end_positions need a model with a question answering head")
+
+
+def check_masked(predicts_masked, has_sentences, masked_positions, sentence_labels):
+    """Raise ValueError when an encoder is given places or labels that its head does not use."""
+    if masked_positions is not None and not predicts_masked:
+        raise ValueError("masked_positions need a model with a masked-LM or pre-training head")
+    if sentence_labels is not None and not has_sentences:
+        raise ValueError("sentence_labels need a model with a pre-training head")
+
+
+def at_positions(hidden_BTD, positions_BP):
+    """Return the hidden states [B, P, D] at the given places of each row."""
+    batch, length, size = hidden_BTD.shape
+    starts_B1 = (ops.arange(batch) * length).astype(mstype.int32).expand_dims(1)
+    rows_BP = positions_BP.astype(mstype.int32) + ops.broadcast_to(starts_B1, positions_BP.shape)
+    picked = ops.gather(hidden_BTD.reshape(-1, size), rows_BP.reshape(-1), 0)
+    return picked.reshape(positions_BP.shape + (size,))
 
 
 def span_loss(start_logits_BT, end_logits_BT, start_positions, end_positions):

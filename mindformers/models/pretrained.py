@@ -10,6 +10,7 @@ import mindspore as ms
 import numpy as np
 
 from mindformers.nn import functional
+from mindformers.registry import load_object
 from mindformers.weights.find import find_weights
 from mindformers.weights.folder import CONFIG, read_config
 from mindformers.weights.layout import join, joined_shape
@@ -51,10 +52,17 @@ class Pretrained:
         config = replace(cls.config_class.from_hf(read_config(folder)), param_init_type=dtype)
         model = cls(config, fill=new_head)
         model.load_report = load_weights(model, folder, cls.weight_map, NEW_HEAD if new_head else ())
+        model.source = folder
         model.set_train(False)
         return model
 
     load_report: LoadReport
+    source: Path
+    """Where the weights of `from_pretrained` lie."""
+
+    def generate(self, *inputs: Any, **options: Any) -> Any:
+        """Write text; see `mindformers.generation.generate.generate`."""
+        return load_object("mindformers.generation.generate:generate")(self, *inputs, **options)
 
     def save_pretrained(
         self, folder: Union[str, Path], max_shard_bytes: int = SHARD_BYTES, overwrite: bool = False
@@ -69,7 +77,7 @@ class Pretrained:
             tensors[step.theirs] = self._stored(step, [parameters[path] for path in step.paths])
         with whole_folder(Path(folder), overwrite, CONFIG) as place:
             save_tensors(place, tensors, shard_bytes=max_shard_bytes)
-            save_json(place / CONFIG, self._hf_config())
+            save_json(place / CONFIG, self.hf_config())
 
     def _stored(self, step: Step, parts: List[ms.Parameter]) -> StoredTensor:
         """Return a tensor of the file, which is made when it is written; bfloat16 as its 16-bit words."""
@@ -82,6 +90,7 @@ class Pretrained:
 
         return StoredTensor(DTYPES[DTYPE_NAMES[parts[0].dtype]], joined_shape(step, parts[0].shape), read)
 
-    def _hf_config(self) -> Dict[str, Any]:
+    def hf_config(self) -> Dict[str, Any]:
+        """Return the content of config.json as Hugging Face reads it."""
         dtype = next(iter(self.get_parameters())).dtype
         return {"architectures": [type(self).__name__], **self.config.to_hf(), "torch_dtype": DTYPE_NAMES[dtype]}

@@ -7,6 +7,7 @@ from typing import Optional
 import mindspore as ms
 from mindspore import nn, ops
 
+from mindformers.arch.paths import has_pooler
 from mindformers.arch.stacks import StackArch, arch_problem
 from mindformers.errors import UsageError
 from mindformers.models.heads import HEADS
@@ -32,7 +33,7 @@ def complete(
     parameters stay zero, for a caller that loads all of them.
     """
     model.arch, model.head_kind = arch, arch.head
-    model.has_pooler = arch.head == "pooler" or (arch.head == "sequence_classification" and arch.classifier == "pooled")
+    model.has_pooler = has_pooler(arch)
     if model.has_pooler:
         model.pooler = Linear(arch.hidden_size, arch.hidden_size)
     model.has_head = arch.head in HEADS

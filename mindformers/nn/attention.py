@@ -116,9 +116,9 @@ class Attention(nn.Cell):
         self.k = Linear(arch.hidden_size, arch.kv_heads * arch.head_size, arch.qkv_bias)
         self.v = Linear(arch.hidden_size, arch.kv_heads * arch.head_size, arch.qkv_bias)
         self.o = Linear(self.width, arch.hidden_size, arch.out_bias)
-        scale = 1.0 / math.sqrt(arch.head_size) if arch.scales_scores else 1.0
-        self.attend = Attend(scale, has_score_bias)
-        self.attend_with_dropout = Attend(scale, has_score_bias, arch.attention_dropout, index)
+        self.scale = 1.0 / math.sqrt(arch.head_size) if arch.scales_scores else 1.0
+        self.attend = Attend(self.scale, has_score_bias)
+        self.attend_with_dropout = Attend(self.scale, has_score_bias, arch.attention_dropout, index)
         self.rate = arch.attention_dropout
         self.kind = CROSS if is_cross else SCORES
         self.rotates = arch.positions == "rotary" and not is_cross
@@ -128,6 +128,8 @@ class Attention(nn.Cell):
     def heads(self, x_BTD, count):
         """[B, T, count * H] -> [B, count, T, H]."""
         batch, length = x_BTD.shape[0], x_BTD.shape[1]
+        if length == 1:
+            return x_BTD.reshape(batch, count, 1, self.head_size)
         return self.swap(x_BTD.reshape(batch, length, count, self.head_size), (0, 2, 1, 3))
 
     def spread(self, x_BKSH):
@@ -144,12 +146,8 @@ class Attention(nn.Cell):
 
         Biases as in `Attend`; rotation from RotaryAngles; `noise` from DropoutNoise.tables in training.
         """
-        q_BNTH = self.heads(self.q(x_BTD), self.num_heads)
-        k_BKSH = self.heads(self.k(source_BSD), self.kv_heads)
-        v_BKSH = self.heads(self.v(source_BSD), self.kv_heads)
-        if self.rotates:
-            q_BNTH = self.rotate(q_BNTH, rotation[0], rotation[1])
-            k_BKSH = self.rotate(k_BKSH, rotation[0], rotation[1])
+        q_BNTH = self.query(x_BTD, rotation)
+        k_BKSH, v_BKSH = self.keys_values(source_BSD, rotation)
         k_BNSH, v_BNSH = self.spread(k_BKSH), self.spread(v_BKSH)
         if score_bias is None:
             score_bias = key_bias  # not read: the cell was made without a score bias
@@ -157,4 +155,30 @@ class Attention(nn.Cell):
             context_BNTH = self.attend_with_dropout(q_BNTH, k_BNSH, v_BNSH, key_bias, score_bias, noise[self.kind])
         else:
             context_BNTH = self.attend(q_BNTH, k_BNSH, v_BNSH, key_bias, score_bias, key_bias)
-        return self.o(self.swap(context_BNTH, (0, 2, 1, 3)).reshape(x_BTD.shape[:2] + (self.width,)))
+        return self.joined(context_BNTH)
+
+    def query(self, x_BTD, rotation):
+        """Return the queries, [B, N, T, H]."""
+        q_BNTH = self.heads(self.q(x_BTD), self.num_heads)
+        return self.rotate(q_BNTH, rotation[0], rotation[1]) if self.rotates else q_BNTH
+
+    def keys_values(self, source_BSD, rotation):
+        """Return keys and values, each [B, K, S, H]."""
+        k_BKSH = self.heads(self.k(source_BSD), self.kv_heads)
+        v_BKSH = self.heads(self.v(source_BSD), self.kv_heads)
+        return (self.rotate(k_BKSH, rotation[0], rotation[1]) if self.rotates else k_BKSH), v_BKSH
+
+    def joined(self, context_BNTH):
+        """Return the output projection of the context, [B, T, D]."""
+        batch, _, length, _ = context_BNTH.shape
+        context_BTNH = context_BNTH if length == 1 else self.swap(context_BNTH, (0, 2, 1, 3))
+        return self.o(context_BTNH.reshape(batch, length, self.width))
+
+    def extend(self, x_BTD, cache, places, score_bias, rotation=None):
+        """As `construct` for the newest tokens of texts whose keys and values `cache`, a KeyValueCache, holds."""
+        k_BKTH, v_BKTH = self.keys_values(x_BTD, rotation)
+        return self.joined(cache(self.query(x_BTD, rotation), k_BKTH, v_BKTH, places, score_bias))
+
+    def recall(self, x_BTD, cache, score_bias):
+        """As `construct` for an encoder's output whose keys and values `cache` holds."""
+        return self.joined(cache.recall(self.query(x_BTD, None), score_bias))

@@ -62,6 +62,11 @@ class PreNormBlock(nn.Cell):
         branch_BTD = self.attention(normed_BTD, normed_BTD, key_bias, score_bias, rotation, noise)
         return x_BTD + self.drop_attn(branch_BTD, noise)
 
+    def extend(self, x_BTD, cache, places, score_bias, rotation=None):
+        """As `construct` for the newest tokens, [B, T, D], without dropout; arguments as of `Attention.extend`."""
+        x_BTD = x_BTD + self.attention.extend(self.norm_attn(x_BTD), cache, places, score_bias, rotation)
+        return x_BTD + self.mlp(self.norm_mlp(x_BTD))
+
 
 class CrossBlock(PreNormBlock):
     """A pre-norm layer that between its two branches attends to the output of an encoder."""
@@ -78,3 +83,9 @@ class CrossBlock(PreNormBlock):
         branch_BTD = self.cross(self.norm_cross(x_BTD), memory_BSD, memory_bias, noise=noise)
         x_BTD = x_BTD + self.drop_cross(branch_BTD, noise)
         return x_BTD + self.drop_mlp(self.mlp(self.norm_mlp(x_BTD), noise), noise)
+
+    def extend(self, x_BTD, cache, places, score_bias, memory, memory_bias):
+        """As `PreNormBlock.extend`; `memory` is a KeyValueCache of the encoder's output, `memory_bias` [B, 1, 1, S]."""
+        x_BTD = x_BTD + self.attention.extend(self.norm_attn(x_BTD), cache, places, score_bias)
+        x_BTD = x_BTD + self.cross.recall(self.norm_cross(x_BTD), memory, memory_bias)
+        return x_BTD + self.mlp(self.norm_mlp(x_BTD))

@@ -143,10 +143,17 @@ def documents_bias(document_ids_BT):
     return ((1.0 - seen_BTT) * MASKED).expand_dims(1), seen_BTT.sum(-1).astype(mstype.int32) - 1
 
 
+_times_transposed = ops.MatMul(transpose_b=True)
+
+
 def vocabulary_logits(hidden, table_VD, bias_V=None):
-    """Return hidden [..., D] @ table_VD.T + bias as float32 [..., V]; BiasAdd, because a broadcasting Add is costly."""
+    """Return hidden [..., D] times the transposed table, plus bias, as float32 [..., V].
+
+    The table is never transposed itself, which takes longer than the product of a single row; BiasAdd, because a
+    broadcasting Add is costly.
+    """
     rows = hidden.reshape(-1, hidden.shape[-1])
-    logits = ops.matmul(rows, table_VD.astype(rows.dtype).T).astype(mstype.float32)
+    logits = _times_transposed(rows, table_VD.astype(rows.dtype)).astype(mstype.float32)
     if bias_V is not None:
         logits = ops.bias_add(logits, bias_V.astype(mstype.float32))
     return logits.reshape(hidden.shape[:-1] + (table_VD.shape[0],))

@@ -9,8 +9,9 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from mindformers.errors import UsageError, counted
 
-NO_DECAY = ("*norm*", "*.bias")
-"""Path patterns of what is not decayed by default: scales and shifts of normalisation, and biases."""
+NO_DECAY = ("*norm*", "*.bias", "*.relative.weight")
+"""Path patterns of what is not decayed by default: scales and shifts of normalisation, and biases, T5's of relative
+positions included."""
 
 LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 EMBEDDING = re.compile(r"(?:^|\.)embed(?:dings?)?\.")

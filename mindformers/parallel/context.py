@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Dict
 
 import mindspore as ms
 import numpy as np
@@ -14,7 +16,22 @@ from mindformers.config.schema import RunConfig
 from mindformers.errors import UsageError
 from mindformers.log import logger
 
-DATA_PARALLEL = 0
+CARRIED_LAYOUT: Dict[str, object] = {
+    "parallel.parallel_mode": 0,
+    "parallel_config.model_parallel": 1,
+    "parallel_config.pipeline_stage": 1,
+}
+"""Key of the configuration -> the only value that a run of several processes carries out."""
+
+CARRIED_CHOICES: Dict[str, object] = {
+    "parallel_config.micro_batch_num": 1,
+    "micro_batch_interleave_num": 1,
+    "parallel.enable_parallel_optimizer": False,
+    "parallel_config.optimizer_shard": False,
+    "recompute_config.recompute": False,
+    "recompute_config.select_recompute": False,
+}
+"""The same of what saves a training run memory, or changes the samples of its steps."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +51,8 @@ class ParallelContext:
 
 
 def start(config: RunConfig) -> ParallelContext:
-    """Start the engine for a run; raises UsageError for a device that is not there or a mode we cannot carry out."""
+    """Start the engine for a run; raises UsageError for a device that is not there or what no run carries out."""
+    refuse_planned_only(config)
     section = config.context
     target = _device(section.device_target)
     _take_device(target, section.device_id)
@@ -54,6 +72,22 @@ def start(config: RunConfig) -> ParallelContext:
     ms.set_seed(config.seed)
     np.random.seed(config.seed)
     return context
+
+
+def refuse_planned_only(config: RunConfig) -> None:
+    """Raise UsageError with every value of `config` that a plan reckons with and this run would leave out."""
+    carried: Dict[str, object] = {}
+    if config.use_parallel:
+        carried.update(CARRIED_LAYOUT)
+    if config.run_mode in ("train", "finetune"):
+        carried.update(CARRIED_CHOICES)
+    given = {key: attrgetter(key)(config) for key in carried}
+    found = [f"{key} is {given[key]}, runs take {carried[key]}" for key in carried if given[key] != carried[key]]
+    if found:
+        raise UsageError(
+            f"this version plans it, but carries out no run of it: {'; '.join(found)}. What runs is data parallel, "
+            "with runner_config.gradient_accumulation_steps for more samples a step; `mindformers plan` shows the rest"
+        )
 
 
 def _take_device(target: str, device_id: int) -> None:
@@ -84,13 +118,6 @@ def _device(wanted: str) -> str:
 
 
 def _join(config: RunConfig, target: str) -> ParallelContext:
-    sizes = config.parallel_config
-    if config.parallel.parallel_mode != DATA_PARALLEL or sizes.model_parallel * sizes.pipeline_stage > 1:
-        raise UsageError(
-            "only data parallel runs are carried out by this version: set parallel.parallel_mode 0, "
-            f"model_parallel 1 and pipeline_stage 1 (they are {config.parallel.parallel_mode}, "
-            f"{sizes.model_parallel} and {sizes.pipeline_stage})"
-        )
     if not any(name in os.environ for name in ("MS_ROLE", "RANK_TABLE_FILE", "MS_WORKER_NUM", "OMPI_COMM_WORLD_SIZE")):
         raise UsageError(
             "--use_parallel needs a launcher that starts every process: scripts/run_distribute.sh with a rank "

@@ -1,7 +1,8 @@
 """Folders of runs: each run has its own below `output_dir`, and what an earlier run wrote stays.
 
-``output_dir/runs/0001-finetune/`` holds ``rank_0/checkpoint``, ``rank_0/metrics.jsonl``, ``log/rank_0`` and the run's
-configuration; ``output_dir/rank_0`` and ``output_dir/log`` lead to the newest training run.
+``output_dir/runs/0001-finetune/`` holds ``rank_0/checkpoint``, ``rank_0/metrics.jsonl``, ``log/rank_0``, the run's
+configuration and, in run.json, how it was started; ``output_dir/rank_0`` and ``output_dir/log`` lead to the newest
+training run.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from mindformers.errors import CheckpointError, OutputError
 from mindformers.log import logger
-from mindformers.train.checkpoint import newest_valid
+from mindformers.train.checkpoint_files import newest_valid, path_for
 
 RUNS = "runs"
 ABOUT = "run.json"
@@ -103,10 +104,12 @@ def _unwritable(root: Path, error: OSError) -> OutputError:
     )
 
 
-def describe(folder: RunFolder, model_name: Optional[str]) -> None:
-    """Write what a later run asks this one for. Raises OutputError."""
+def describe(folder: RunFolder, model_name: Optional[str], start: Optional[Mapping[str, Any]] = None) -> None:
+    """Write what a later run asks this one for, and how each of its starts was made. Raises OutputError."""
+    about = folder.path / ABOUT
+    starts = [*_about(folder.path).get("starts", []), *([start] if start is not None else [])]
     try:
-        (folder.path / ABOUT).write_text(json.dumps({"model_name": model_name}) + "\n", encoding="utf-8")
+        about.write_text(json.dumps({"model_name": model_name, "starts": starts}, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise _unwritable(folder.path, error) from None
 
@@ -117,22 +120,27 @@ def training_runs(root: Path, model_name: Optional[str] = None) -> List[Path]:
     return [run for run in runs if _model_of(run) in (None, model_name)]
 
 
-def newest_checkpoint(root: Path, rank: int = 0, model_name: Optional[str] = None) -> Path:
-    """Return the newest valid checkpoint of the runs of a model below `root`; says which damaged ones were skipped.
+def checkpoints_of(run: Path) -> Callable[[int], Path]:
+    """Return what tells where the checkpoints of each rank of a run are."""
+    return lambda rank: RunFolder(run, rank).checkpoints
 
-    Raises CheckpointError when there is none.
+
+def newest_checkpoint(root: Path, rank: int = 0, model_name: Optional[str] = None) -> Path:
+    """Return this rank's newest checkpoint of the runs of a model below `root` that every rank saved whole.
+
+    A rank that its run did not have takes rank 0's. Says which damaged ones were skipped. Raises CheckpointError when
+    there is none.
     """
-    skipped: List[Tuple[Path, str]] = []
+    skipped: List[str] = []
     for run in reversed(training_runs(root, model_name)):
-        for holder in (RunFolder(run, rank).checkpoints, RunFolder(run, 0).checkpoints):
-            found, damaged = newest_valid(holder) if holder.is_dir() else (None, [])
-            skipped += damaged
-            if found is not None:
-                for path, why in skipped:
-                    logger.warning("skipped the damaged checkpoint %s: %s", path, why)
-                return found
+        entry, problems = newest_valid(checkpoints_of(run))
+        skipped += problems
+        if entry is not None:
+            for line in skipped:
+                logger.warning("skipped the damaged checkpoint %s", line)
+            return path_for(entry, checkpoints_of(run), rank)
     of_model = f" of model '{model_name}'" if model_name else ""
-    mismatches = [f"{path}: {why}" for path, why in skipped] or [f"no training checkpoint{of_model}"]
+    mismatches = skipped or [f"no training checkpoint{of_model}"]
     raise CheckpointError(str(root), mismatches, "Train first, or name the weights with --load_checkpoint.")
 
 
@@ -148,10 +156,15 @@ def _lead_to(link: Path, target: Path) -> None:
 
 def _model_of(run: Path) -> Optional[str]:
     """Return the model name of a run, None when it is not told."""
+    return _about(run).get("model_name")
+
+
+def _about(run: Path) -> Dict[str, Any]:
     try:
-        return json.loads((run / ABOUT).read_text(encoding="utf-8")).get("model_name")
-    except (OSError, ValueError, AttributeError):
-        return None
+        about = json.loads((run / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def run_of(checkpoint: Path) -> Optional[Path]:

@@ -8,7 +8,7 @@ from typing import Any, List
 
 from mindformers.errors import UsageError
 from mindformers.log import banner, logger
-from mindformers.runners.session import Session, forward_of
+from mindformers.runners.session import Session
 
 RESULTS = "results.txt"
 SUFFIXES = (".txt", ".json", ".jsonl")
@@ -24,7 +24,7 @@ class PredictRunner(Session):
         items = inputs(self.given.predict_data if self.given.predict_data is not None else self.config.predict_data)
         banner("Start Prediction")
         size = min(len(items), self.config.runner_config.batch_size or len(items))
-        results = self.task.predict(forward_of(self.model), items, top_k=self.config.top_k, batch_size=size)
+        results = self.task.predict(self.task.forward(self.model), items, top_k=self.config.top_k, batch_size=size)
         logger.info("output result is: %s", results)
         file = self.folder.path / RESULTS
         lines = [json.dumps(result, ensure_ascii=False) for result in results]

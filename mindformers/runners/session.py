@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import nn
 from mindspore.dataset import Dataset
 from mindspore.train import Model
 
@@ -16,8 +16,8 @@ from mindformers.data.loader import BatchPlan, FeatureSet, create_dataset
 from mindformers.log import logger
 from mindformers.parallel.context import ParallelContext
 from mindformers.runners.folders import RunFolder
+from mindformers.train.average import WeightAverage
 from mindformers.train.checkpoint import TrainState
-from mindformers.train.step import EvalCell
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Data:
             section = config.train_dataset or DatasetSection()
             shuffle = getattr(getattr(section.data_loader, "options", None), "shuffle", None)
             portions = Portions(
-                batch_size(config, section),
+                batch_size(config, section) * config.runner_config.gradient_accumulation_steps,
                 config.seed if section.seed is None else section.seed,
                 shuffle is not False,
                 section.drop_remainder,
@@ -63,6 +63,11 @@ class Data:
     def steps_per_epoch(self) -> int:
         """Optimizer steps of one pass over the training rows."""
         return self._plan().steps
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows that a step takes on all devices together."""
+        return self._plan().global_batch
 
     def train_batches(self, epoch: int, step: int) -> Dataset:
         """Return the training batches of this rank from a step of an epoch on (both counted from 0)."""
@@ -104,6 +109,13 @@ class TrainingState:
     rates: np.ndarray
     """Learning rate of every optimizer step, float32."""
     loss_scale: Optional[nn.Cell]
+    average: Optional[WeightAverage] = None
+    """Moving average of the weights."""
+
+    @property
+    def cells(self) -> Tuple[nn.Cell, ...]:
+        """What has a state of its own beside model and optimizer."""
+        return tuple(cell for cell in (self.loss_scale, self.average) if cell is not None)
 
 
 @dataclass(frozen=True)
@@ -115,9 +127,15 @@ class Start:
     saved: Optional[TrainState] = None
 
     @classmethod
-    def after(cls, saved: TrainState, steps_per_epoch: int) -> Start:
-        """Return the start behind a saved state, whose epoch counts from 1."""
-        return cls(saved.epoch - 1 + saved.step // steps_per_epoch, saved.step % steps_per_epoch, saved)
+    def after(cls, saved: TrainState, steps_per_epoch: int, batch_size: int) -> Start:
+        """Return the start behind a saved state, whose epoch counts from 1.
+
+        With another batch size, of all devices together, it is the step that the rows of the epoch so far fill; a
+        rest that fills none is seen again.
+        """
+        before = saved.identity.get("batch_size", batch_size)
+        done = min(saved.step * before // batch_size, steps_per_epoch)
+        return cls(saved.epoch - 1 + done // steps_per_epoch, done % steps_per_epoch, saved)
 
 
 @dataclass
@@ -145,8 +163,7 @@ class Session:
         metric = self.given.metric
         if metric is None:
             metric = self.task.metric(self.data.evaluation)
-        scored = self.task.scored(self.model)
-        forward = EvalCell(scored, tuple(self.data.evaluation.features.columns))
+        forward = self.task.eval_cell(self.model, tuple(self.data.evaluation.features.columns))
         training = self.model.training
         self.model.set_train(False)
         try:
@@ -166,20 +183,3 @@ class Session:
 def batch_size(config: RunConfig, section: DatasetSection) -> int:
     """Return the rows per device and step: the runner's number, or the dataset section's own."""
     return config.runner_config.batch_size or section.batch_size
-
-
-def forward_of(model: nn.Cell) -> Any:
-    """Return a function from named arrays to the model's outputs as arrays, in inference mode."""
-    cells: Dict[tuple, nn.Cell] = {}
-
-    def forward(batch: Dict[str, np.ndarray]) -> Any:
-        names = (*batch, "row")
-        if names not in cells:
-            model.set_train(False)
-            cells[names] = EvalCell(model, tuple(batch))
-        rows = Tensor(np.zeros(1, np.int32))
-        _, *outputs = cells[names](*(Tensor(array) for array in batch.values()), rows)
-        arrays = tuple(output.asnumpy() for output in outputs)
-        return arrays if len(arrays) > 1 else arrays[0]
-
-    return forward

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from mindformers.config.options import Accuracy, TextClassificationLoader, TextClassificationMetric
 from mindformers.config.schema import RunConfig
 from mindformers.data.cache import default_cache
 from mindformers.data.glue import GlueTask, glue_task
@@ -25,26 +24,25 @@ from mindformers.data.labelled_texts import (
     named,
 )
 from mindformers.data.loader import BatchPlan, FeatureSet, gather
+from mindformers.data.records import RecordFiles
 from mindformers.data.text_features import build_text_features, text_features
 from mindformers.errors import DataError, UsageError
 from mindformers.evaluate.glue import COMBINED, LabelMetric, check_scores
 from mindformers.log import logger
 from mindformers.models.heads import IGNORED
 from mindformers.tasks.task import Task
-from mindformers.weights.labels import write_labels
+from mindformers.tasks.text_sections import TRAINING, check_padding, loader_options, metric_scores
+from mindformers.weights.labels import read_labels, write_labels
 
 Forward = Callable[[Dict[str, np.ndarray]], np.ndarray]
 """A batch of int32 arrays [B, S] by name to logits [B, labels]."""
 Item = Union[str, Dict[str, str], Sequence[str]]
-Source = Union[str, Path, TextClassificationDataLoader, Iterable[object]]
+Source = Union[str, Path, TextClassificationDataLoader, RecordFiles, Iterable[object]]
 SEPARATOR, SHORT_SEPARATOR = " - ", "-"
 SCORE_PLACES = 4
 NUMBER = "score"
 """What predictions call a number that is no class."""
 DEFAULT_LENGTH = 128
-TRAINING = ("train", "finetune")
-OF_THE_MODEL = ("task_name", "labels", "max_seq_len")
-"""Options of a data loader that a model is made for."""
 ACCEPTED = (
     "accepted are a text, a pair (text, text_pair), an object {'text': ...} or {'text': ..., 'text_pair': ...}, and "
     "for tasks on pairs the text 'text - text_pair'"
@@ -57,7 +55,8 @@ class EvalData:
 
     features: FeatureSet
     """What the model sees."""
-    texts: LabelledTexts
+    labels: np.ndarray
+    """[n]: the right labels."""
 
 
 class TextClassificationTask(Task):
@@ -173,21 +172,49 @@ class TextClassificationTask(Task):
     def train_features(self, source: Source) -> FeatureSet:
         """Return a training set as token rows and labels.
 
-        `source` is a path, a `TextClassificationDataLoader`, or mappings with texts and a label. Labels that nobody
+        `source` is a path, a `TextClassificationDataLoader`, mappings with texts and a label, or rows of tokens that
+        were written once (see `recorded`). Labels that nobody
         named are taken from the data. Raises DataError when the data cannot be used or has other labels.
         """
+        if isinstance(source, RecordFiles):
+            return self._recorded(source)
         texts = self._load(source, "train", self.labels if self._configured is not None else None)
         if not self.is_number:
             if set(texts.names) == set(self.labels or ()):
                 texts = texts.renumbered(self.labels or ())  # the weights' outputs keep their meaning
             self.labels = texts.names
-        return FeatureSet(
-            {**self._tokens(texts), "labels": texts.labels},
-            fillers={"labels": np.nan if self.is_number else IGNORED},
-        )
+        return FeatureSet({**self._tokens(texts), "labels": texts.labels}, self.label_fillers)
+
+    @property
+    def label_fillers(self) -> Dict[str, float]:
+        """The label that the loss ignores."""
+        return {"labels": np.nan if self.is_number else IGNORED}
+
+    def _recorded(self, source: RecordFiles) -> FeatureSet:
+        """Return rows that were written once, under the names that lie beside them. Raises DataError."""
+        if self.labels is None and not self.is_number and Path(source.dataset_dir).exists():
+            self.labels = read_labels(Path(source.dataset_dir))
+        features = self.recorded(source)
+        labels = features.columns["labels"]
+        if self.is_number:
+            features.columns["labels"] = labels.astype(np.float32)
+            return features
+        outputs = self.num_labels or len(self.labels or ()) or int(labels.max()) + 1
+        if labels.min() < 0 or labels.max() >= outputs:
+            raise DataError(
+                f"{source.dataset_dir}: labels run from {labels.min()} to {labels.max()}, but there are {outputs} "
+                "outputs; set model.model_config.num_labels"
+            )
+        self.labels = self.labels or tuple(map(str, range(outputs)))
+        _check_count(str(source.dataset_dir), self.labels, outputs, False)
+        return features
 
     def eval_features(self, source: Source) -> EvalData:
         """Return an evaluation set; `source` as in `train_features`."""
+        if isinstance(source, RecordFiles):
+            features = self._recorded(source)
+            tokens = {name: column for name, column in features.columns.items() if name != "labels"}
+            return EvalData(FeatureSet(tokens), features.columns["labels"])
         texts = self._load(source, "dev", self.labels)
         if not self.is_number:
             if self.labels is None and not self.trains and not all(name.isdigit() for name in texts.names):
@@ -196,11 +223,18 @@ class TextClassificationTask(Task):
                     "is which; name them in the order of the outputs with data_loader.labels"
                 )
             self.labels = texts.names
-        return EvalData(FeatureSet(self._tokens(texts)), texts)
+        return EvalData(FeatureSet(self._tokens(texts)), texts.labels)
+
+    def notes(self, row: Mapping[str, np.ndarray]) -> Dict[str, str]:
+        """Return the label, when the row is for training."""
+        if "labels" not in row:
+            return {}
+        label = row["labels"]
+        return {"label": f"{label:g}" if self.is_number else f"{label} ({self.labels[label]})"}
 
     def metric(self, data: EvalData) -> LabelMetric:
         """Return a fresh metric for a dataset; it takes rows and logits."""
-        return LabelMetric(data.texts.labels, self.scores)
+        return LabelMetric(data.labels, self.scores)
 
     def _load(self, source: Source, split: str, names: Optional[Tuple[str, ...]]) -> LabelledTexts:
         """Read a set under the given names; None lets the data name its labels."""
@@ -305,59 +339,6 @@ class TextClassificationTask(Task):
         shares = powers / powers.sum()
         order = np.argsort(-shares, kind="stable")[:top_k]
         return [{"label": names[index], "score": round(float(shares[index]), SCORE_PLACES)} for index in order]
-
-
-def loader_options(config: RunConfig) -> List[Tuple[str, TextClassificationLoader]]:
-    """Return name and loader options of the dataset sections that have them, the training set's first.
-
-    Raises UsageError where one run would train and evaluate with different options.
-    """
-    sections = {"train_dataset": config.train_dataset, "eval_dataset": config.eval_dataset}
-    found = [
-        (name, section.data_loader.options)
-        for name, section in sections.items()
-        if section is not None
-        and section.data_loader is not None
-        and isinstance(section.data_loader.options, TextClassificationLoader)
-    ]
-    for option in OF_THE_MODEL if len(found) == 2 and config.run_mode in TRAINING and config.do_eval else ():
-        (_, ours), (_, theirs) = ((name, getattr(item, option)) for name, item in found)
-        if None not in (ours, theirs) and ours != theirs:
-            raise UsageError(
-                f"train_dataset.data_loader.{option} is {ours!r}, but eval_dataset.data_loader.{option} is {theirs!r}; "
-                "one model is trained and evaluated, so give both the same"
-            )
-    return found
-
-
-def metric_scores(config: RunConfig) -> Optional[List[str]]:
-    """Return the scores that the section `metric` asks for, None where it leaves them to the task.
-
-    Raises UsageError for a metric that does not score texts.
-    """
-    chosen = config.metric.options if config.metric is not None else None
-    if chosen is None:
-        return None
-    if isinstance(chosen, TextClassificationMetric):
-        return chosen.scores
-    if isinstance(chosen, Accuracy) and chosen.eval_type == "classification":
-        return ["accuracy"]
-    wanted = f"{config.metric.type}{{eval_type: {chosen.eval_type}}}" if isinstance(chosen, Accuracy) else ""
-    raise UsageError(
-        f"metric: {wanted or config.metric.type} does not score texts with one label each; accepted are "
-        "TextClassificationMetric and Accuracy{eval_type: classification}"
-    )
-
-
-def check_padding(tokenizer: Any, model: Any, arch: str) -> None:
-    """Raise UsageError when model and tokenizer mean different tokens by padding."""
-    # A decoder classifies by the last token that is no padding, so both must mean the same token.
-    padding = getattr(model, "pad_token_id", tokenizer.pad_token_id)
-    if padding != tokenizer.pad_token_id and tokenizer.pad_token_id is not None:
-        raise UsageError(
-            f"model.model_config.pad_token_id is {padding}, but the tokenizer pads with {tokenizer.pad_token_id} "
-            f"({tokenizer.pad_token!r}); {arch or 'the model'} must know its padding, so set it to that"
-        )
 
 
 def _check_count(where: str, labels: Sequence[str], num_labels: int, found: bool) -> None:

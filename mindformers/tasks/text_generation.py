@@ -1,13 +1,15 @@
 """Causal language modelling: each token is predicted from those before it (Radford et al. 2019).
 
 Data: text, an indexed dataset of tokens, or MindRecord rows. Head: the next token. Metric: perplexity over every token.
+Predict: texts to the same texts continued.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, NoReturn, Optional, Union
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Union
 
 import numpy as np
 from mindspore import nn
@@ -22,6 +24,8 @@ from mindformers.data.records import MindDataset, causal_rows
 from mindformers.data.text_documents import TextDataLoader, texts_from, tokens_of
 from mindformers.errors import DataError, UsageError
 from mindformers.evaluate.perplexity import PerplexityMetric, RowLosses
+from mindformers.generation.generate import default_settings, generate
+from mindformers.generation.settings import check_text_alone
 from mindformers.registry import MindFormerModuleType as Type
 from mindformers.tasks.task import Task
 
@@ -42,7 +46,7 @@ class TextGenerationTask(Task):
     """Data and metric of a decoder that continues text.
 
     `seq_length` counts the predictions of a block. `arch`, when known, says how long a block may be and which tokens
-    there are. `seed` draws blocks at random places.
+    there are. `seed` draws blocks at random places. `settings` are what predictions change in those of `generate`.
     """
 
     name = "text_generation"
@@ -58,9 +62,11 @@ class TextGenerationTask(Task):
         arch: Optional[StackArch] = None,
         seed: int = 0,
         metric: Optional[Component] = None,
+        settings: Optional[Mapping[str, Any]] = None,
     ):
         self.tokenizer, self.seq_length, self.arch, self.seed = tokenizer, seq_length, arch, seed
         self._metric = metric
+        self._settings = {"include_input": True, **(settings or {})}
 
     @classmethod
     def from_config(cls, config: RunConfig, tokenizer: Any) -> TextGenerationTask:
@@ -95,9 +101,34 @@ class TextGenerationTask(Task):
         """Return the cell whose outputs the metric takes. Raises UsageError for a model that cannot be scored."""
         return RowLosses(model)
 
-    def predict(self, forward: Any, items: List[Any], top_k: int = 1, batch_size: int = 1) -> NoReturn:
-        """Raise UsageError: this version trains and scores."""
-        raise UsageError("text_generation cannot predict yet: this version trains, fine-tunes and evaluates")
+    def forward(self, model: nn.Cell) -> Callable[..., Any]:
+        """Return `generate` of a model with the settings of the task.
+
+        Raises UnknownNameError for the name of a setting, UsageError for what it cannot be and for answers that would
+        not be texts alone.
+        """
+        settings = default_settings(model).changed(self._settings)
+        check_text_alone(settings)
+        return functools.partial(generate, model, tokenizer=self.tokenizer, settings=settings)
+
+    def predict(
+        self, forward: Callable[..., Any], items: List[Any], top_k: int = 1, batch_size: int = 1
+    ) -> List[Dict[str, List[str]]]:
+        """Return {"text_generation_text": [texts]} for every text, prompt included unless the settings leave it out.
+
+        Raises DataError for items that are no texts, UsageError for a `top_k` other than 1.
+        """
+        if batch_size < 1 or top_k != 1:
+            raise UsageError(
+                f"top_k={top_k}, batch_size={batch_size}: the number of texts is num_return_sequences, so top_k must "
+                "be 1; batch_size must be at least 1"
+            )
+        for item in items:
+            if not isinstance(item, str):
+                raise DataError(f"input {item!r} cannot be read; give a text to continue")
+        batches = [forward(items[start : start + batch_size]) for start in range(0, len(items), batch_size)]
+        texts = [written if isinstance(written, list) else [written] for batch in batches for written in batch]
+        return [{"text_generation_text": written} for written in texts]
 
     def _features(self, source: Source, training: bool) -> FeatureSet:
         if isinstance(source, (str, Path)):

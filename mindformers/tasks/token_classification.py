@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from mindformers.data.cache import cache_key, default_cache, load_or_build
 from mindformers.data.entities import CLUENER_TYPES, CLUENERDataLoader, CoNLLDataLoader, OwnRows, Record
 from mindformers.data.loader import BatchPlan, FeatureSet, gather
 from mindformers.data.qa_features import most_context_bounds, window_places
-from mindformers.data.tags import LabelSet
+from mindformers.data.records import RecordFiles
+from mindformers.data.tags import OUTSIDE, LabelSet
 from mindformers.data.token_features import (
     FORMAT_VERSION,
     RowMaker,
@@ -34,15 +35,17 @@ from mindformers.log import logger
 from mindformers.models.heads import IGNORED
 from mindformers.tasks.task import Task
 from mindformers.tokenizers.backend import TokenizedText
-from mindformers.weights.labels import write_labels
+from mindformers.weights.labels import read_labels, write_labels
 
 Forward = Callable[[Dict[str, np.ndarray]], np.ndarray]
 """A batch of int32 arrays [B, S] by name to logits [B, S, L]."""
 Item = Union[str, Dict[str, str]]
-Source = Union[str, Path, CLUENERDataLoader, CoNLLDataLoader, Iterable[object]]
+Source = Union[str, Path, CLUENERDataLoader, CoNLLDataLoader, RecordFiles, Iterable[object]]
 ACCEPTED = "accepted are a text, and an object {'text': ...}"
 SCORE_PLACES = 4
 DEFAULT_LENGTH = 128
+READY_ROWS = ("MindDataset", "TFRecordDataset")
+"""Loaders of rows that are tokens and labels already."""
 
 
 @dataclass(frozen=True)
@@ -146,17 +149,41 @@ class TokenClassificationTask(Task):
     def train_features(self, source: Source) -> FeatureSet:
         """Return a training set as rows of tokens and labels.
 
-        `source` is a path in CLUENER's format, a reader of `data.entities`, or rows of the user's own (see
-        `entities.OWN_FORMATS`). Tags that nobody gave are made of the types in the data. Raises DataError when the
-        data cannot be used, UsageError when the model has another number of outputs.
+        `source` is a path in CLUENER's format, a reader of `data.entities`, rows of the user's own (see
+        `entities.OWN_FORMATS`), or rows of tokens that were written once (see `recorded`). Tags that nobody gave are
+        made of the types in the data. Raises DataError when the data cannot be used, UsageError when the model has
+        another number of outputs.
         """
+        if isinstance(source, RecordFiles):
+            if self.labels is None and Path(source.dataset_dir).exists():
+                named = read_labels(Path(source.dataset_dir))
+                self.labels = LabelSet.of_labels(named, str(source.dataset_dir)) if named else None
+            self._check_count(self._known())
+            return self.recorded(source)
         rows = self._load(source, "train", finds_labels=True)[1]
-        return FeatureSet({**rows.inputs(), "labels": rows.labels}, fillers={"labels": IGNORED})
+        return FeatureSet({**rows.inputs(), "labels": rows.labels}, self.label_fillers)
 
     def eval_features(self, source: Source) -> EvalData:
         """Return an evaluation set and what scoring needs; `source` as in `train_features`."""
+        if isinstance(source, RecordFiles):
+            raise DataError(
+                f"{source.dataset_dir}: entities are scored by their characters; evaluation reads the texts"
+            )
         records, rows = self._load(source, "dev", finds_labels=False)
         return EvalData(FeatureSet(rows.inputs()), records, rows, self._known())
+
+    def learned(self, row: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the tokens of entities, when the row is for training; the loss looks at all of the text."""
+        labels = row.get("labels", np.full(len(row["input_ids"]), IGNORED))
+        outside = self._known().labels.index(OUTSIDE) if OUTSIDE in self._known().labels else IGNORED
+        return (labels != IGNORED) & (labels != outside)
+
+    def notes(self, row: Mapping[str, np.ndarray]) -> Dict[str, str]:
+        """Return the tags of the entities' tokens, when the row is for training."""
+        marked = np.flatnonzero(self.learned(row))
+        tokens = self.tokenizer.convert_ids_to_tokens(row["input_ids"][marked])
+        tags = [self._known().labels[label] for label in row["labels"][marked]] if len(marked) else []
+        return {"tags": " ".join(f"{token}/{tag}" for token, tag in zip(tokens, tags))} if tags else {}
 
     def metric(self, data: EvalData) -> EntityMetric:
         """Return a fresh metric for a dataset; it takes rows and logits."""
@@ -320,10 +347,10 @@ def configured_loader(config: RunConfig) -> Optional[options.EntityLoader]:
         loader = section.data_loader if section is not None else None
         if loader is not None and isinstance(loader.options, options.EntityLoader):
             found.append(loader.options)
-        elif loader is not None and isinstance(loader.options, options.Loader):
+        elif loader is not None and isinstance(loader.options, options.Loader) and loader.type not in READY_ROWS:
             raise UsageError(
-                f"{name}.data_loader.type is {loader.type}; token classification reads CLUENERDataLoader and "
-                "CoNLLDataLoader, or rows of a loader of your own"
+                f"{name}.data_loader.type is {loader.type}; token classification reads CLUENERDataLoader, "
+                f"CoNLLDataLoader, rows of tokens ({' and '.join(READY_ROWS)}), or a loader of your own"
             )
     if not found:
         return None

@@ -13,6 +13,7 @@ Stored = Union[str, List[Dict[str, str]], None]
 """What tokenizer_config.json may hold: a template, or a list of objects with `name` and `template`."""
 
 _ALPACA = """\
+{{- bos_token }}
 {%- for message in messages %}
 {%- if message['role'] == 'system' %}{{ message['content'] + '\\n\\n' }}
 {%- elif message['role'] == 'user' %}
@@ -87,6 +88,14 @@ TEMPLATES: Dict[str, str] = {
 }
 """Formats that models were tuned on: Stanford Alpaca, LLaMA 2 Chat, Baichuan-13B-Chat, Baichuan2 Chat,
 InternLM-Chat, and BELLE's for BLOOM. A message of "alpaca" may hold "input" beside "content"."""
+ENDS: Dict[str, str] = {
+    "alpaca": "### Instruction:",
+    "baichuan": "<reserved_102>",
+    "baichuan2": "<reserved_106>",
+    "internlm": "<eoa>",
+    "bloom": "Human:",
+}
+"""What a model of a format writes after its answer, beside the end token: the end or the beginning of a turn."""
 
 
 def render(stored: Stored, asked: Optional[str], variables: Mapping[str, Any]) -> str:
@@ -116,7 +125,7 @@ def choose(stored: Stored, asked: Optional[str]) -> str:
     if asked is None and "default" not in own:
         kept = f"has only named ones ({', '.join(own)})" if own else "has none"
         raise UsageError(
-            f"a chat template is needed and the tokenizer {kept}; give chat_template=... "
+            f"a chat template is needed and the tokenizer {kept}; give chat_template=... (chat, serve: --template) "
             f"with a template or one of: {', '.join([*own, *TEMPLATES])}"
         )
     known = {**TEMPLATES, **own}

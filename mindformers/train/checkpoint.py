@@ -3,8 +3,9 @@
 A folder `{prefix}_rank_{rank}-{epoch}_{step}` with
 
 - model.safetensors: every parameter of the model under its canonical name, trainable or not;
-- optimizer.safetensors: the optimizer's parameters with its `global_step`, and those of the loss scale. The learning
-  rates are not among them: they come from the configuration;
+- optimizer.safetensors: the optimizer's parameters with its count of updates and its place in the schedule, and those
+  of the loss scale and of the average of the weights. The learning rates come from the configuration;
+- averaged/: a model folder with the average of the weights, when there is one;
 - state.json: the fields of `TrainState` and when it was saved;
 - what the caller adds, such as the configuration and the tokenizer;
 - manifest.json: size and sha256 of every file, written last.
@@ -19,27 +20,30 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import numpy as np
-from mindspore import Parameter, Tensor, nn
+from mindspore import Parameter, nn
 
 from mindformers.errors import CheckpointError
 from mindformers.train import checkpoint_files as files
-from mindformers.train.checkpoint_files import is_checkpoint, list_checkpoints, newest_valid, verify
+from mindformers.train.average import assign, averages_in
+from mindformers.train.checkpoint_files import is_checkpoint, list_checkpoints, verify
 from mindformers.weights.readers import read_weights
 from mindformers.weights.writers import save_safetensors
 
 __all__ = [
+    "Snapshot",
     "TrainState",
     "is_checkpoint",
     "list_checkpoints",
     "load_training_state",
-    "newest_valid",
     "read_state",
     "save_checkpoint",
+    "take_snapshot",
     "verify",
 ]
 
 MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
+AVERAGED = "averaged"
 FORMAT = "mindformers training state"
 ADVICE = "The checkpoint belongs to another model or optimizer; nothing was changed."
 
@@ -54,25 +58,50 @@ class TrainState:
     """Batches of that epoch that were consumed."""
     global_step: int
     """Batches of the whole run that were consumed, those with skipped updates included."""
-    batch_size: int
-    """Samples one batch had, on all devices together."""
-    seed: int
     run_id: str
     """Shared by all checkpoints of one run, through resumption."""
     best_metric: Optional[float] = None
+    """The best score of the run so far."""
+    metric: Optional[float] = None
+    """The score of the evaluation at this very step."""
     random: Dict[str, Any] = field(default_factory=dict)
     """What `capture_random_state` returned."""
+    identity: Dict[str, Any] = field(default_factory=dict)
+    """What a resumed run must share, by the names that `resume_allow` takes."""
+    callbacks: Dict[str, Dict[str, Any]] = field(default_factory=dict)
+    """What `hooks.states_of` returned."""
+    ranks: int = 1
+    """Ranks of the run that saved this step."""
 
 
-def save_checkpoint(
-    folder: Path,
-    prefix: str,
-    rank: int,
+@dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint holds of a training that may go on meanwhile."""
+
+    state: TrainState
+    model: Dict[str, np.ndarray]
+    training: Dict[str, np.ndarray]
+    taken_at: float
+    """Seconds since 1970."""
+
+
+def take_snapshot(
     state: TrainState,
     model: nn.Cell,
     optimizer: nn.Optimizer,
-    loss_scale: Optional[nn.Cell] = None,
-    extras: Sequence[Callable[[Path], object]] = (),
+    cells: Sequence[nn.Cell] = (),
+    copy: bool = False,
+) -> Snapshot:
+    """Return the content of a checkpoint; with `copy` later steps of training do not change it.
+
+    `cells` have a state beside model and optimizer: loss scale, average.
+    """
+    parameters = _training_parameters(optimizer, cells)
+    return Snapshot(state, _arrays(model.parameters_dict(), copy), _arrays(parameters, copy), time.time())
+
+
+def save_checkpoint(
+    folder: Path, prefix: str, rank: int, snapshot: Snapshot, extras: Sequence[Callable[[Path], object]] = ()
 ) -> Path:
     """Write a complete checkpoint into `folder` and return its path; one of the same run and name is replaced.
 
@@ -81,16 +110,23 @@ def save_checkpoint(
     Raises:
         OutputError: when it cannot be written, or its name belongs to another run; earlier ones stay as they were.
     """
+    state = snapshot.state
     target = Path(folder) / files.checkpoint_name(prefix, rank, state.epoch, state.step)
     own = any(entry.path == target and entry.run_id == state.run_id for entry in list_checkpoints(folder))
 
     def fill(temporary: Path) -> None:
-        save_safetensors(temporary / MODEL, _arrays(model.parameters_dict()))
-        save_safetensors(temporary / OPTIMIZER, _arrays(_training_parameters(optimizer, loss_scale)))
-        content = {"format": FORMAT, "format_version": files.FORMAT_VERSION, "saved_at": time.time(), **asdict(state)}
-        (temporary / files.STATE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        for extra in extras:
-            extra(temporary)
+        save_safetensors(temporary / MODEL, snapshot.model)
+        save_safetensors(temporary / OPTIMIZER, snapshot.training)
+        about = {"format": FORMAT, "format_version": files.FORMAT_VERSION, "saved_at": snapshot.taken_at}
+        text = json.dumps({**about, **asdict(state)}, indent=1)
+        (temporary / files.STATE).write_text(text + "\n", encoding="utf-8")
+        averages = averages_in(snapshot.training)
+        if averages:
+            (temporary / AVERAGED).mkdir()
+            save_safetensors(temporary / AVERAGED / MODEL, {**snapshot.model, **averages})
+        for place in (temporary, temporary / AVERAGED) if averages else (temporary,):
+            for extra in extras:
+                extra(place)
 
     files.write_folder(target, fill, replace=own)
     return target
@@ -109,28 +145,27 @@ def read_state(path: Path) -> TrainState:
         raise CheckpointError(where, [f"unreadable: {error}"]) from error
     if not isinstance(content, dict) or content.get("format_version") != files.FORMAT_VERSION:
         raise CheckpointError(where, [f"not a training state of format version {files.FORMAT_VERSION}"])
-    missing = [item.name for item in fields(TrainState) if item.name not in content]
-    if missing:
-        raise CheckpointError(where, [f"{name}: missing" for name in missing])
-    return TrainState(**{item.name: content[item.name] for item in fields(TrainState)})
+    known = [item.name for item in fields(TrainState)]
+    try:
+        return TrainState(**{name: content[name] for name in known if name in content})
+    except TypeError as error:
+        raise CheckpointError(where, [str(error)]) from error
 
 
 def load_training_state(
-    path: Path, optimizer: nn.Optimizer, loss_scale: Optional[nn.Cell] = None, model: Optional[nn.Cell] = None
+    path: Path, optimizer: nn.Optimizer, cells: Sequence[nn.Cell] = (), model: Optional[nn.Cell] = None
 ) -> TrainState:
-    """Put the state saved in the folder `path` into `optimizer` and `loss_scale`, into `model` too when it is given.
+    """Put the state saved in the folder `path` into `optimizer` and `cells`, into `model` too when it is given.
 
-    All is compared before anything is assigned, so a failure leaves every parameter as it was. Random generators are
-    left to `restore_random_state`, at the moment training begins.
+    Whoever found the folder has verified it. All is compared before anything is assigned, so a failure leaves every
+    parameter as it was. Random generators are left to `restore_random_state`, at the moment training begins.
 
     Raises:
-        CheckpointError: naming each file that is damaged, or else each parameter that is missing, unexpected, or of
-            another shape or type.
+        CheckpointError: naming each parameter that is missing, unexpected, or of another shape or type.
     """
     path = Path(path)
-    files.require_valid(path)
     state = read_state(path)
-    wanted = {OPTIMIZER: _training_parameters(optimizer, loss_scale)}
+    wanted = {OPTIMIZER: _training_parameters(optimizer, cells)}
     if model is not None:
         wanted[MODEL] = model.parameters_dict()
     loaded = {name: dict(read_weights(path / name)) for name in wanted}
@@ -141,21 +176,19 @@ def load_training_state(
         raise CheckpointError(str(path), mismatches, ADVICE)
     for name, parameters in wanted.items():
         for key, parameter in parameters.items():
-            parameter.set_data(Tensor(loaded[name][key]))
+            assign(parameter, loaded[name][key])
     return state
 
 
-def _training_parameters(optimizer: nn.Optimizer, loss_scale: Optional[nn.Cell]) -> Dict[str, Parameter]:
-    """Return the state of optimizer and loss scale by name, without the model's parameters and the learning rates."""
+def _training_parameters(optimizer: nn.Optimizer, cells: Sequence[nn.Cell]) -> Dict[str, Parameter]:
+    """Return the state of optimizer and cells by name, without the model's parameters and the learning rates."""
     trained = {parameter.name for parameter in optimizer.parameters}
-    kept = {
+    return {
         name: parameter
-        for name, parameter in optimizer.parameters_dict().items()
+        for cell in (optimizer, *cells)
+        for name, parameter in cell.parameters_dict().items()
         if name not in trained and not name.startswith("learning_rate")
     }
-    if loss_scale is not None:
-        kept.update(loss_scale.parameters_dict())
-    return kept
 
 
 def _mismatches(parameters: Dict[str, Parameter], arrays: Dict[str, np.ndarray]) -> List[str]:
@@ -171,5 +204,6 @@ def _mismatches(parameters: Dict[str, Parameter], arrays: Dict[str, np.ndarray])
     return problems
 
 
-def _arrays(parameters: Dict[str, Parameter]) -> Dict[str, np.ndarray]:
-    return {name: parameter.asnumpy() for name, parameter in parameters.items()}
+def _arrays(parameters: Dict[str, Parameter], copy: bool) -> Dict[str, np.ndarray]:
+    arrays = {name: parameter.asnumpy() for name, parameter in parameters.items()}
+    return {name: array.copy() for name, array in arrays.items()} if copy else arrays

@@ -1,7 +1,7 @@
 """A training checkpoint as a folder: complete or absent, checked by sizes and digests, found again, cleared away.
 
 The manifest is written last into a temporary folder, everything is flushed to the disk, then the folder gets its name
-in one step. What the files hold: `mindformers.train.checkpoint`.
+in one step. What the files hold: `mindformers.train.checkpoint`; which ones stay: `checkpoint_retention`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 STATE = "state.json"
 TEMPORARY = ".tmp-"
+REPLACED = ".old"
 BLOCK = 1 << 20
 NAME = re.compile(r"(?P<prefix>.+)_rank_(?P<rank>\d+)-(?P<epoch>\d+)_(?P<step>\d+)")
 
@@ -40,6 +41,10 @@ class CheckpointEntry:
     saved_at: float = 0.0
     """Seconds since 1970."""
     run_id: str = ""
+    metric: Optional[float] = None
+    """Score of the evaluation at this very step."""
+    ranks: int = 1
+    """Ranks that saved this step, each its own."""
 
 
 def checkpoint_name(prefix: str, rank: int, epoch: int, step: int) -> str:
@@ -56,7 +61,8 @@ def write_folder(target: Path, fill: Callable[[Path], None], replace: bool = Fal
     """
     if target.exists() and not replace:
         raise OutputError(f"{target}: exists already and belongs to another run; choose another folder or prefix")
-    temporary = target.with_name(f"{TEMPORARY}{target.name}.{os.getpid()}")
+    mark = process_mark(os.getpid())
+    temporary = target.with_name(f"{TEMPORARY}{target.name}.{mark}")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -65,7 +71,7 @@ def write_folder(target: Path, fill: Callable[[Path], None], replace: bool = Fal
         _flush_tree(temporary)
         if target.exists():
             # The name is free for an instant only; until then the old content is still there under this one.
-            outdated = target.with_name(f"{TEMPORARY}{target.name}.old.{os.getpid()}")
+            outdated = target.with_name(f"{TEMPORARY}{target.name}{REPLACED}.{mark}")
             target.rename(outdated)
             temporary.rename(target)
             shutil.rmtree(outdated)
@@ -75,11 +81,27 @@ def write_folder(target: Path, fill: Callable[[Path], None], replace: bool = Fal
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise OutputError(
-            f"{target}: the checkpoint could not be written: {_reason(error)}. Earlier checkpoints are untouched"
+            f"{target}: the checkpoint could not be written: {reason(error)}. Earlier checkpoints are untouched"
         ) from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def process_mark(process: int) -> Optional[str]:
+    """Return what tells a running process from all others, a later one with its number included; None if none runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:  # it runs, as another user's
+        pass
+    try:
+        after_name = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+        started = after_name.split()[19]  # field 22, in ticks since the system started
+    except OSError:  # a system without /proc
+        started = "0"
+    return f"{process}-{started}"
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -124,24 +146,29 @@ def list_checkpoints(folder: Path, rank: Optional[int] = None) -> List[Checkpoin
     return sorted(entries, key=lambda entry: (entry.saved_at, entry.global_step))
 
 
-def newest_valid(folder: Path, rank: int = 0) -> Tuple[Optional[Path], List[Tuple[Path, str]]]:
-    """Return the newest whole checkpoint, and those that had to be skipped with the reason.
+def newest_valid(
+    folder_of: Callable[[int], Path], run_id: Optional[str] = None
+) -> Tuple[Optional[CheckpointEntry], List[str]]:
+    """Return rank 0's newest checkpoint that is whole on every rank that saved it, and what is wrong with newer ones.
 
-    `folder` is a checkpoint itself, a folder of checkpoints, or an output folder that has them in
-    `rank_<rank>/checkpoint`.
+    `folder_of` tells where the checkpoints of a rank are; `run_id` leaves out those of other runs.
     """
-    folder = Path(folder)
-    if (folder / MANIFEST).is_file():
-        problems = verify(folder)
-        return (None, [(folder, "; ".join(problems))]) if problems else (folder, [])
-    skipped: List[Tuple[Path, str]] = []
-    entries = list_checkpoints(folder, rank) or list_checkpoints(folder / f"rank_{rank}" / "checkpoint", rank)
-    for entry in reversed(entries):
-        problems = verify(entry.path)
+    skipped: List[str] = []
+    for entry in reversed(list_checkpoints(folder_of(0), 0)):
+        if run_id is not None and entry.run_id != run_id:
+            continue
+        paths = [path_for(entry, folder_of, rank) for rank in range(entry.ranks)]
+        problems = [f"{path}: {'; '.join(found)}" for path in paths if (found := verify(path))]
         if not problems:
-            return entry.path, skipped
-        skipped.append((entry.path, "; ".join(problems)))
+            return entry, skipped
+        skipped += problems
     return None, skipped
+
+
+def path_for(entry: CheckpointEntry, folder_of: Callable[[int], Path], rank: int) -> Path:
+    """Return what `rank` has of rank 0's checkpoint `entry`; a rank that did not save it takes rank 0's."""
+    saved_by = rank if rank < entry.ranks else 0
+    return folder_of(saved_by) / checkpoint_name(entry.prefix, saved_by, entry.epoch, entry.step)
 
 
 def require_valid(path: Path) -> None:
@@ -149,43 +176,6 @@ def require_valid(path: Path) -> None:
     problems = verify(path)
     if problems:
         raise CheckpointError(str(path), problems, "Use an earlier checkpoint, or start the run anew.")
-
-
-def remove_outdated(folder: Path, run_id: str, rank: int, keep: int) -> List[Path]:
-    """Delete all but the `keep` newest checkpoints of this run and rank; return what was deleted.
-
-    A folder without a readable state of this run is never touched. The manifest goes first, so that a deletion cut
-    short leaves no folder that looks whole.
-    """
-    own = [entry for entry in list_checkpoints(folder, rank) if entry.run_id == run_id]
-    outdated = [entry.path for entry in own[: max(0, len(own) - keep)]]
-    try:
-        for path in outdated:
-            (path / MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(path)
-    except OSError as error:
-        raise OutputError(f"{path}: the outdated checkpoint could not be removed: {_reason(error)}") from error
-    return outdated
-
-
-def remove_abandoned(folder: Path, prefix: str, rank: int) -> None:
-    """Delete temporary folders of this prefix and rank that a killed process left behind."""
-    for path in Path(folder).glob(f"{TEMPORARY}*"):
-        name, _, process = path.name[len(TEMPORARY) :].rpartition(".")
-        match = NAME.fullmatch(name[: -len(".old")] if name.endswith(".old") else name)
-        ours = match and match.group("prefix") == prefix and int(match.group("rank")) == rank
-        if ours and process.isdigit() and not _alive(int(process)):
-            shutil.rmtree(path)
-
-
-def free_prefix(folder: Path, prefix: str, rank: int, run_id: str) -> str:
-    """Return `prefix`, or `prefix`_1, _2, ... when checkpoints of another run in `folder` already carry it."""
-    taken = {entry.prefix for entry in list_checkpoints(folder, rank) if entry.run_id != run_id}
-    candidate, number = prefix, 0
-    while candidate in taken:
-        number += 1
-        candidate = f"{prefix}_{number}"
-    return candidate
 
 
 def _entry(path: Path, match: re.Match) -> CheckpointEntry:
@@ -203,6 +193,8 @@ def _entry(path: Path, match: re.Match) -> CheckpointEntry:
             int(state["global_step"]),
             float(state["saved_at"]),
             str(state["run_id"]),
+            state.get("metric"),
+            int(state.get("ranks", 1)),
         )
     except (OSError, ValueError, KeyError, TypeError):
         # Listed all the same: `verify` says what is wrong with it.
@@ -254,15 +246,6 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return what the system says of a failed write, e.g. that no space is left."""
     return getattr(error, "strerror", None) or str(error)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Callable, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from mindspore import nn
-from mindspore.train.callback import Callback, RunContext
+from mindspore.train.callback import RunContext
 
 from mindformers.errors import UsageError
 from mindformers.log import logger
+from mindformers.train.hooks import EVALUATION, TrainingCallback
 from mindformers.train.progress import Progress
 from mindformers.train.scalars import ScalarWriter
 
 
-class EvalCallback(Callback):
+class EvalCallback(TrainingCallback):
     """Calls `evaluate` every `every_steps` steps or at the end of every `every_epochs` epochs; logs what it returns.
 
     All cells of the network are in evaluation mode during the call and get their own mode back afterwards, also when
@@ -25,7 +26,6 @@ class EvalCallback(Callback):
         evaluate: returns metrics by name.
         progress: shared with the other callbacks.
         scalars: receives the metrics as `eval/<name>`.
-        best: the value to begin with, of the run that is resumed.
         watch: the metric whose best value is kept in `best`, e.g. "f1"; `watch_max` says that larger is better.
 
     `metrics` holds the result of the last evaluation, empty before the first.
@@ -33,6 +33,8 @@ class EvalCallback(Callback):
     Raises:
         UsageError: when neither or both periods are given, or, while training, `watch` is not among the metrics.
     """
+
+    priority = EVALUATION
 
     def __init__(
         self,
@@ -43,7 +45,6 @@ class EvalCallback(Callback):
         scalars: Optional[ScalarWriter] = None,
         watch: Optional[str] = None,
         watch_max: bool = True,
-        best: Optional[float] = None,
     ):
         super().__init__()
         if (every_steps > 0) == (every_epochs > 0) or min(every_steps, every_epochs) < 0:
@@ -53,26 +54,44 @@ class EvalCallback(Callback):
             )
         self.evaluate, self.progress, self.scalars = evaluate, progress, scalars
         self.every_steps, self.every_epochs = every_steps, every_epochs
-        self.watch, self.watch_max, self.best = watch, watch_max, best
+        self.watch, self.watch_max = watch, watch_max
+        self.best: Optional[float] = None
         self.metrics: Mapping[str, float] = {}
+        self._scored_step = -1
         self._last_step = progress.global_step
 
     def on_train_begin(self, run_context: RunContext) -> None:
         """Follow the call of `Model.train` that begins."""
         self.progress.begin()
 
+    def state_dict(self) -> Dict[str, Any]:
+        """Return the best value so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Go on with the best value of the run that is resumed."""
+        self.best = state["best"]
+
+    @property
+    def score(self) -> Optional[float]:
+        """The watched metric of the model as it is after the last step; None when that step was not evaluated."""
+        return self.metrics.get(self.watch) if self._scored_step == self.progress.global_step else None
+
+    def improves(self, value: float, on: Optional[float], by: float = 0.0) -> bool:
+        """Return whether `value` is better than `on` by more than `by`."""
+        if on is None or not math.isfinite(value):
+            return math.isfinite(value)
+        return value > on + by if self.watch_max else value < on - by
+
     def on_train_step_end(self, run_context: RunContext) -> None:
-        """Evaluate when the step is due."""
+        """Evaluate when the step is due, or ends an epoch that is."""
         parameters = run_context.original_args()
         before, self._last_step = self._last_step, self.progress.advance(parameters.cur_step_num)
         # A device that runs several steps at once may jump over the exact multiple.
-        if self.every_steps and self._last_step // self.every_steps > before // self.every_steps:
+        due = self.every_steps and self._last_step // self.every_steps > before // self.every_steps
+        ends = self.every_epochs and self.progress.at_epoch_end and self.progress.epoch % self.every_epochs == 0
+        if due or ends:
             self._run(parameters.train_network)
-
-    def on_train_epoch_end(self, run_context: RunContext) -> None:
-        """Evaluate when the epoch is due."""
-        if self.every_epochs and self.progress.at_epoch_end and self.progress.epoch % self.every_epochs == 0:
-            self._run(run_context.original_args().train_network)
 
     def _run(self, network: nn.Cell) -> None:
         modes = _modes(network)
@@ -80,6 +99,7 @@ class EvalCallback(Callback):
         network.set_train(False)
         try:
             self.metrics = metrics = dict(self.evaluate())
+            self._scored_step = self.progress.global_step
         finally:
             _restore(modes)
         shown = ", ".join(f"{name}: {value:.6g}" for name, value in metrics.items())
@@ -108,7 +128,7 @@ class EvalCallback(Callback):
                 f"{', '.join(sorted(metrics)) or 'nothing'}"
             )
         value = float(metrics[self.watch])
-        if math.isfinite(value) and (self.best is None or (value > self.best if self.watch_max else value < self.best)):
+        if self.improves(value, self.best):
             self.best = value
 
 

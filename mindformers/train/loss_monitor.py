@@ -8,16 +8,15 @@ from datetime import timedelta
 from typing import List, Optional
 
 from mindspore import Parameter
-from mindspore.train.callback import Callback, RunContext
+from mindspore.train.callback import RunContext
 
-from mindformers.errors import MindFormersError, UsageError
+from mindformers.errors import UsageError
 from mindformers.log import logger
+from mindformers.train.hooks import FIRST, TrainingCallback
 from mindformers.train.progress import Progress
 from mindformers.train.progress_bar import STEP_LINE, ProgressBar, on_terminal
 from mindformers.train.scalars import ScalarWriter
-
-MOST_SKIPPED = 50
-"""Updates that may be skipped in a row. A dynamic scale falls from 2^32 to 1 in 32 steps, so more cannot help."""
+from mindformers.train.throughput import StepWork
 
 RECENT = 20
 """Steps whose mean time the progress bar shows."""
@@ -26,7 +25,7 @@ BAR_PAUSE = 0.1
 """Seconds between two drawings of the progress bar."""
 
 
-class LossMonitor(Callback):
+class LossMonitor(TrainingCallback):
     """Logs a line every `per_print_times` steps and one at the end of each epoch, in the format of MindFormers r0.3.
 
     A line shows the loss of the step and the mean over the epoch so far, the mean time of a step since the last line,
@@ -37,60 +36,73 @@ class LossMonitor(Callback):
 
     Args:
         progress: shared with the other callbacks.
-        batch_size: samples that one step consumes on all devices together.
-        scalars: receives loss, lr, grad_norm, loss_scale, overflow and samples_per_second of every step.
+        work: what one step does on all devices together.
+        per_print_times: steps from one line to the next; None for none at all, with scalars only.
+        scalars: receives loss, lr, grad_norm, loss_scale, overflow, wait_seconds (callbacks and data before it) and
+            the rates of the work of every step.
 
     Raises:
         UsageError: for `per_print_times` below 1.
-        MindFormersError: while training, after 50 updates in a row were skipped for gradients that are not finite.
     """
 
+    priority = FIRST
+
     def __init__(
-        self, progress: Progress, batch_size: int, per_print_times: int = 1, scalars: Optional[ScalarWriter] = None
+        self,
+        progress: Progress,
+        work: StepWork,
+        per_print_times: Optional[int] = 1,
+        scalars: Optional[ScalarWriter] = None,
     ):
         super().__init__()
-        if per_print_times < 1:
+        if per_print_times is not None and per_print_times < 1:
             raise UsageError(f"per_print_times is {per_print_times}; it must be at least 1")
-        self.progress, self.batch_size, self.per_print_times = progress, batch_size, per_print_times
+        self.progress, self.work, self.per_print_times = progress, work, per_print_times
         self.scalars = scalars
-        self.skipped = 0
         self._bar: Optional[ProgressBar] = None
         self._bar_drawn = 0.0
         self._first_seconds = math.nan
+        self._graphs = 1
         self._losses: List[float] = []
         self._seconds: List[float] = []
         self._unprinted: List[float] = []
         self._last_step = progress.global_step
-        self._epoch_started = 0.0
+        self._epoch_from = (0.0, 0.0)
         self._step_from = (0.0, 0.0)
+        self._waited = 0.0
         self._timed_from = (0.0, 0)
 
     def on_train_begin(self, run_context: RunContext) -> None:
         """Follow the call of `Model.train` that begins; show the bar on a terminal."""
         self.progress.begin()
-        if on_terminal():
+        if self.per_print_times is not None and on_terminal():
             self._bar = ProgressBar(self.progress.total_steps, self.progress.global_step)
             self._bar.start()
 
     def on_train_epoch_begin(self, run_context: RunContext) -> None:
         """Begin the means of an epoch."""
         self._losses, self._seconds, self._unprinted = [], [], []
-        self._epoch_started = time.perf_counter()
-        self._step_from = (self._epoch_started, self.progress.paused)
+        self._epoch_from = self._step_from = (time.perf_counter(), self.progress.paused)
+
+    def on_train_step_begin(self, run_context: RunContext) -> None:
+        """Note how long the device had nothing to do: the time that callbacks and the data took since the last step."""
+        started, paused = self._step_from
+        self._waited = time.perf_counter() - started - (self.progress.paused - paused)
 
     def on_train_step_end(self, run_context: RunContext) -> None:
         """Read the results of the step, which waits for the device, and show them."""
         parameters = run_context.original_args()
         step = self.progress.advance(parameters.cur_step_num)
-        loss, overflow, scale, norm = (output.asnumpy().item() for output in parameters.net_outputs)
+        loss, overflow, scale, norm = (output.asnumpy().item() for output in parameters.net_outputs[:4])
         now = time.perf_counter()
         self._note_time(now, step - self._last_step)
         self._last_step = step
         if math.isfinite(loss):
             self._losses.append(loss)
-        self._count_skipped(overflow, scale, loss)
+        self._note_graphs(len(parameters.train_network.compile_cache))
         rate = self._learning_rate(parameters.train_network.optimizer, overflow)
-        printed = step % self.per_print_times == 0 or self.progress.at_epoch_end
+        every = self.per_print_times
+        printed = every is not None and (step % every == 0 or self.progress.at_epoch_end)
         if self._bar is not None and (printed or now - self._bar_drawn >= BAR_PAUSE):
             self._bar_drawn = now
             self._bar.show(
@@ -111,13 +123,17 @@ class LossMonitor(Callback):
                     "grad_norm": norm,
                     "loss_scale": scale,
                     "overflow": float(overflow),
-                    "samples_per_second": self._samples_per_second(self._seconds[-1:]),
+                    "wait_seconds": self._waited,
+                    **self.work.rates(self._mean_seconds(self._seconds[-1:])),
                 },
             )
 
     def on_train_epoch_end(self, run_context: RunContext) -> None:
         """Log the line of the epoch."""
-        milliseconds = 1e3 * (time.perf_counter() - self._epoch_started)
+        if self.per_print_times is None:
+            return
+        started, paused = self._epoch_from
+        milliseconds = 1e3 * (time.perf_counter() - started - (self.progress.paused - paused))
         logger.info(
             "Epoch time: %5.3f ms, per step time: %5.3f ms, avg loss: %5.3f",
             milliseconds,
@@ -146,21 +162,21 @@ class LossMonitor(Callback):
         if math.isnan(self._first_seconds):
             self._first_seconds = seconds
             self._timed_from = (now, self.progress.global_step)
-            logger.info("First step: %5.3f ms, including the compilation of the graph", 1e3 * seconds)
+            if self.per_print_times is not None:
+                logger.info("First step: %5.3f ms, including the compilation of the graph", 1e3 * seconds)
             return
         self._seconds.append(seconds / steps)
         self._unprinted.append(seconds / steps)
 
-    def _count_skipped(self, overflow: bool, scale: float, loss: float) -> None:
-        """Warn of skipped updates that no dynamic scale explains, and give up when they do not end."""
-        self.skipped = self.skipped + 1 if overflow else 0
-        if overflow and not math.isfinite(loss):
-            logger.warning("step %d: the loss is %s; the update was skipped", self.progress.global_step, loss)
-        if self.skipped >= MOST_SKIPPED:
-            raise MindFormersError(
-                f"step {self.progress.global_step}: the gradients were not finite in the last {self.skipped} steps "
-                f"(loss {loss}, loss scale {scale:g}); training cannot go on. Lower the learning rate, or look for "
-                f"broken values in the data or the weights"
+    def _note_graphs(self, number: int) -> None:
+        """Warn when the step was compiled again, which takes as long as the first time."""
+        if number > self._graphs:
+            self._graphs = number
+            logger.warning(
+                "step %d: the graph was compiled again, %d graphs by now: the batch has another shape or type than "
+                "before; let the dataset yield one shape (pad, or drop the remainder)",
+                self.progress.global_step,
+                number,
             )
 
     def _learning_rate(self, optimizer, overflow: bool) -> float:
@@ -191,18 +207,15 @@ class LossMonitor(Callback):
         """Return the mean, or the time of the first step while there is no other."""
         return _mean(seconds) if seconds else self._first_seconds
 
-    def _samples_per_second(self, seconds: List[float]) -> float:
-        return self.batch_size / self._mean_seconds(seconds)
-
     def _speed(self, seconds: List[float]) -> str:
-        """Return samples a second and the time left, the latter from wall-clock time with all that happens between."""
+        """Return what is done a second and the time left, the latter with all that happens between steps."""
         since, at_step = self._timed_from
         done = self.progress.global_step - at_step
         left = "unknown"
         if done > 0:
             remaining = self.progress.total_steps - self.progress.global_step
             left = str(timedelta(seconds=round((time.perf_counter() - since) / done * remaining)))
-        return f"{self._samples_per_second(seconds):.1f} samples/s, eta: {left}"
+        return f"{self.work.text(self._mean_seconds(seconds))}, eta: {left}"
 
 
 def _mean(values: List[float]) -> float:

@@ -7,14 +7,15 @@ from typing import Any, Optional
 
 import mindspore as ms
 from mindspore.profiler import ProfilerActivity, profile, tensorboard_trace_handler
-from mindspore.train.callback import Callback, RunContext
+from mindspore.train.callback import RunContext
 
 from mindformers.log import logger
+from mindformers.train.hooks import FIRST, TrainingCallback
 
 ACTIVITIES = {"CPU": [ProfilerActivity.CPU], "Ascend": [ProfilerActivity.CPU, ProfilerActivity.NPU]}
 
 
-class ProfileMonitor(Callback):
+class ProfileMonitor(TrainingCallback):
     """Records steps `start_step` to `stop_step` (counted from 1, within this process) into `folder`.
 
     Args:
@@ -22,6 +23,8 @@ class ProfileMonitor(Callback):
         from_start: also records what comes before the first step, the compilation included.
         memory: records memory too, where the device can.
     """
+
+    priority = FIRST
 
     def __init__(self, folder: Path, start_step: int, stop_step: int, from_start: bool = False, memory: bool = True):
         super().__init__()

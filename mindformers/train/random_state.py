@@ -21,7 +21,6 @@ def capture_random_state() -> Dict[str, Any]:
         "python": [version, list(words), gauss],
         "numpy": [kind, keys.tolist(), int(position), int(has_gauss), float(cached)],
         "mindspore": ms.get_rng_state().asnumpy().tolist(),
-        "mindspore_seed": ms.get_seed(),
     }
 
 

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import Any, Callable, List, Mapping, Optional, TextIO
 
-from mindformers.errors import MissingExtraError, OutputError
+from mindformers.errors import MissingExtraError, OutputError, counted
+from mindformers.log import logger
 
 FILE_NAME = "metrics.jsonl"
 
@@ -64,9 +65,17 @@ class ScalarWriter:
 
 
 def read_scalars(path: Path) -> List[Mapping[str, Optional[float]]]:
-    """Return the records of a metrics.jsonl; a last line that was cut off by a crash is left out."""
-    lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """Return the records of a metrics.jsonl. Lines that a crash cut off or broke are left out, with a warning."""
+    records, broken = [], 0
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+            records.append({**record, "step": int(record["step"])})
+        except (ValueError, TypeError, KeyError):
+            broken += 1
+    if broken:
+        logger.warning("%s: %s cannot be read and left out", path, counted(broken, "line"))
+    return records
 
 
 def _keep_until(path: Path, step: int) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Tuple
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from mindformers.errors import UsageError, suggestion
+from mindformers.train.average import WeightAverage
+from mindformers.train.shares import LabelShares
 
 REDUCING_MODES = ("data_parallel", "hybrid_parallel")
 """Parallel modes in which MindSpore leaves the mean over devices to the step; in the others its compiler inserts it."""
@@ -16,6 +18,7 @@ REDUCING_MODES = ("data_parallel", "hybrid_parallel")
 NORM_EPS = 1e-6
 """Added to the norm before clipping divides by it, as torch.nn.utils.clip_grad_norm_ does."""
 
+_add = ops.Add()
 _square = ops.Square()
 _sum = ops.ReduceSum()
 
@@ -99,16 +102,20 @@ class EvalCell(ByColumn):
 class TrainStep(nn.Cell):
     """Trains one batch; for `mindspore.train.Model(step).train(...)`.
 
-    Returns (loss, overflow, loss scale, gradient norm) of the step, scalars: the loss of this device's batch without
-    the scale, whether a gradient was not finite, the scale that was used, and the global norm of the gradients before
-    clipping. A step that overflows changes neither weights nor optimizer state; this holds without a loss scale too,
-    since the norm, which is finite only if every gradient is, is worked out in any case.
+    Returns (loss, overflow, loss scale, gradient norm, squares) of the step: the loss of this device's batch without
+    the scale, whether a gradient was not finite, the scale that was used, the global norm of the gradients before
+    clipping, all scalars, and the sum of squares of each gradient, scale included, [weights]. A step
+    that overflows changes neither weights nor optimizer state; this holds without a loss scale too, since the norm,
+    which is finite only if every gradient is, is worked out in any case.
 
     Args:
         loss_cell: returns the mean loss of a batch, a scalar.
         optimizer: its `parameters` are trained.
         max_grad_norm: gradients of a larger global norm are scaled down to it; None does not clip.
         loss_scale: FixedLossScale, DynamicLossScale or None.
+        shares: LabelShares, when the batch is computed in several portions or each rank has labels of its own number;
+            the gradient is then that of the mean over all labels, and so is the loss over this device's.
+        average: WeightAverage, moved after every update.
 
     Raises:
         UsageError: when `max_grad_norm` is not above zero.
@@ -120,6 +127,8 @@ class TrainStep(nn.Cell):
         optimizer: nn.Optimizer,
         max_grad_norm: Optional[float] = None,
         loss_scale: Optional[nn.Cell] = None,
+        shares: Optional[LabelShares] = None,
+        average: Optional[WeightAverage] = None,
     ):
         super().__init__(auto_prefix=False)
         if max_grad_norm is not None and not max_grad_norm > 0:
@@ -127,18 +136,27 @@ class TrainStep(nn.Cell):
         self.loss_cell = loss_cell
         self.optimizer = optimizer
         self.loss_scale = loss_scale
+        self.shares = shares
+        self.average = average
         self.weights = optimizer.parameters
         self.gradient = ops.value_and_grad(self.scaled_loss, None, self.weights, has_aux=True)
+        self.weighted_gradient = ops.value_and_grad(self.weighted_loss, None, self.weights, has_aux=True)
         self.hyper_map = ops.HyperMap()
         self.add_all = ops.AddN()
         self.clips = max_grad_norm is not None
         self.max_grad_norm = Tensor(max_grad_norm if self.clips else 0.0, ms.float32)
         self.one = Tensor(1.0, ms.float32)
+        self.zero = Tensor(0.0, ms.float32)
         self.reduces = ms.get_auto_parallel_context("parallel_mode") in REDUCING_MODES
         self.reducer = nn.Identity()
         if self.reduces:
             # Mean or sum, as `gradients_mean` of the parallel context says, over all devices.
             self.reducer = nn.DistributedGradReducer(self.weights)
+
+    @property
+    def state_cells(self) -> Tuple[nn.Cell, ...]:
+        """What has a state of its own beside model and optimizer."""
+        return tuple(cell for cell in (self.loss_scale, self.average) if cell is not None)
 
     def scaled_loss(self, scale, *columns):
         """Return what is differentiated, and the loss itself."""
@@ -147,21 +165,50 @@ class TrainStep(nn.Cell):
             return loss, loss
         return ops.cast(loss, ms.float32) * scale, loss
 
+    def weighted_loss(self, weight, *columns):
+        """Return what is differentiated for a portion of the batch, and its own loss."""
+        loss = ops.cast(self.loss_cell(*columns), ms.float32)
+        return loss * weight, loss
+
+    def accumulated(self, scale, columns):
+        """Return the mean loss over all labels of the batch and its gradients, portion by portion in one graph."""
+        global_shares, local_shares = self.shares(columns)
+        if self.shares.portions == 1:
+            (_, loss), gradients = self.weighted_gradient(scale * global_shares[0], *columns)
+            return loss, gradients
+        portioned = self.shares.portioned(columns)
+        gradients = self.hyper_map(ops.zeros_like, self.weights)
+        mean, number = self.zero * 1.0, self.shares.first * 1
+        while number < self.shares.end:
+            portion = ()
+            for column in portioned:
+                portion += (ops.gather(column, number, 0),)
+            weight = ops.gather(global_shares, number, 0)
+            (_, loss), added = self.weighted_gradient(scale * weight, *portion)
+            gradients = self.hyper_map(_add, gradients, added)
+            mean = mean + loss * ops.gather(local_shares, number, 0)
+            number = number + 1
+        return mean, gradients
+
     def construct(self, *columns):
         """Train on one batch."""
         scale = self.one
         if self.loss_scale is not None:
             scale = self.loss_scale.current()
-        (_, loss), gradients = self.gradient(scale, *columns)
+        if self.shares is None:
+            (_, loss), gradients = self.gradient(scale, *columns)
+        else:
+            loss, gradients = self.accumulated(scale, columns)
         if self.reduces:
             gradients = self.reducer(gradients)
-        norm = ops.sqrt(self.add_all(self.hyper_map(_square_sum, gradients))) / scale
+        squares = self.hyper_map(_square_sum, gradients)
+        norm = ops.sqrt(self.add_all(squares)) / scale
         finite = ops.isfinite(norm)
         if finite:
             norm = ops.depend(norm, self.update(gradients, norm, scale))
         if self.loss_scale is not None:
             norm = ops.depend(norm, self.loss_scale(finite))
-        return loss, ops.logical_not(finite), scale, norm
+        return loss, ops.logical_not(finite), scale, norm, ops.stack(squares)
 
     def update(self, gradients, norm, scale):
         """Undo the loss scale and clip, in one pass over the gradients, then let the optimizer step."""
@@ -170,4 +217,7 @@ class TrainStep(nn.Cell):
             if self.clips:
                 factor = factor * ops.minimum(self.max_grad_norm / (norm + NORM_EPS), self.one)
             gradients = self.hyper_map(ops.partial(_scaled, factor), gradients)
-        return self.optimizer(gradients)
+        updated = self.optimizer(gradients)
+        if self.average is not None:
+            updated = ops.depend(updated, ops.depend(self.average, updated)())
+        return updated

@@ -5,8 +5,8 @@
 
 Both sides start from one folder (encoder and freshly drawn head), see the same rows in the same order, and use the same
 optimizer, schedule, clipping and epochs; dropout masks differ (--dropout 0 leaves nothing to chance). Each side runs in
-a process of its own, one after the other for every seed. A further task is an entry of SETTINGS, and of HF_CLASSES
-where its head is new. Needs: pip install 'mindformers[oracle]'.
+a process of its own, one after the other for every seed. A further task is an entry of `task_settings.SETTINGS`, and
+of HF_CLASSES where its head is new. Needs: pip install 'mindformers[oracle]'.
 """
 
 from __future__ import annotations
@@ -19,104 +19,30 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional, Sequence
+
+from task_settings import SETTINGS, Setting
 
 SIDES = ("mindformers", "hugging_face")
-HF_CLASSES = {"ForSequenceClassification": "AutoModelForSequenceClassification"}
+HF_CLASSES = {
+    "ForQuestionAnswering": "AutoModelForQuestionAnswering",
+    "ForSequenceClassification": "AutoModelForSequenceClassification",
+    "ForMaskedLM": "AutoModelForMaskedLM",
+    "ForSeq2SeqLM": "AutoModelForSeq2SeqLM",
+    "ForTokenClassification": "AutoModelForTokenClassification",
+}
 """Ending of our model class -> the class of transformers."""
 COUNTS = ("scored", "total")
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout_rate")
+"""Keys of config.json that --dropout replaces."""
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What is trained."""
-
-    task: str
-    head: str
-    """Ending of the model's class name."""
-    data: str
-    """Folder of the data set within --data."""
-    loader: dict[str, Any]
-    """The section `data_loader`."""
-    num_labels: int
-    seq_length: int
-    batch_size: int = 32
-    epochs: int = 3
-    learning_rate: float = 1e-4
-    warmup_ratio: float = 0.1
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    rows: int | None = None
-    """Training rows, the first ones; None: all."""
-    dropout: float | None = None
-    """In place of the weights' own."""
-    metric: dict[str, Any] | None = None
-    """The section `metric`."""
-    tokenizer: dict[str, Any] = field(default_factory=lambda: {"type": "BertTokenizer"})
-
-    def config(self, data: Path, seed: int, output: Path) -> dict[str, Any]:
-        """Return the configuration of the run on our side."""
-        loader = {**self.loader, "dataset_dir": str(data / self.data)}
-        return {
-            "seed": seed,
-            "output_dir": str(output),
-            "train_dataset": {
-                "data_loader": {**loader, "num_samples": self.rows},
-                "tokenizer": self.tokenizer,
-                "drop_remainder": False,
-                "seed": seed,
-            },
-            "eval_dataset": {"data_loader": loader, "tokenizer": self.tokenizer},
-            "model": {"model_config": {"type": "BertConfig", "seq_length": self.seq_length}},
-            "runner_config": {"epochs": self.epochs, "batch_size": self.batch_size},
-            "runner_wrapper": {
-                "type": "TrainOneStepCell",
-                "use_clip_grad": True,
-                "max_grad_norm": self.max_grad_norm,
-            },
-            "optimizer": {"type": "adamw", "weight_decay": self.weight_decay},
-            "lr_schedule": {
-                "type": "linear",
-                "learning_rate": self.learning_rate,
-                "warmup_ratio": self.warmup_ratio,
-            },
-            "callbacks": [{"type": "MFLossMonitor"}, {"type": "CheckpointMonitor", "save_checkpoint_steps": 100000}],
-            "metric": self.metric,
-        }
-
-
-def glue(name: str, folder: str, num_labels: int, seq_length: int, **changes: Any) -> Setting:
-    loader = {"type": "TextClassificationDataLoader", "task_name": name}
-    metric = {"type": "TextClassificationMetric"}
-    return Setting(
-        "text_classification",
-        "ForSequenceClassification",
-        f"glue/{folder}",
-        loader,
-        num_labels,
-        seq_length,
-        metric=metric,
-        **changes,
-    )
-
-
-SETTINGS = {
-    "text_classification": {
-        "sst2": glue("sst2", "SST-2", 2, 66),
-        "mrpc": glue("mrpc", "MRPC", 2, 128),
-        "stsb": glue("stsb", "STS-B", 1, 128),
-    }
-}
-"""Task -> data set -> setting."""
-
-
-def main() -> None:
+def main(words: Optional[Sequence[str]] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", required=True, choices=SETTINGS)
-    parser.add_argument("--dataset", required=True, help="of the task; see SETTINGS")
-    parser.add_argument("--weights", required=True, help="folder of the encoder, in Hugging Face's format")
+    parser.add_argument("--dataset", required=True, help="of the task; see task_settings.py")
+    parser.add_argument("--weights", required=True, help="folder with config.json, tokenizer, weights if any")
     parser.add_argument("--data", required=True, help="folder of real data that holds glue/ and others")
     parser.add_argument("--rows", type=int, help="training rows in place of all")
     parser.add_argument("--epochs", type=int)
@@ -127,7 +53,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if arguments.dataset not in SETTINGS[arguments.task]:
         parser.error(f"--dataset of {arguments.task}: choose from {', '.join(SETTINGS[arguments.task])}")
     given = ("rows", "epochs", "batch_size", "seq_length", "learning_rate", "dropout")
@@ -171,18 +97,23 @@ def train_here(setting: Setting, weights: Path, data: Path, seed: int, work: Pat
 
     ms.set_seed(seed)
     hf = json.loads((weights / "config.json").read_text())
-    hf["id2label"] = {str(number): f"LABEL_{number}" for number in range(setting.num_labels)}
+    if setting.num_labels is not None:
+        hf["id2label"] = {str(number): f"LABEL_{number}" for number in range(setting.num_labels)}
+    hf.update(setting.sizes or {})
     if setting.dropout is not None:
-        hf = {**hf, "hidden_dropout_prob": setting.dropout, "attention_probs_dropout_prob": setting.dropout}
+        hf.update({name: setting.dropout for name in DROPOUTS if name in hf})
     config = AutoConfig.from_hf(hf)
     cls = REGISTRY.resolve(MindFormerModuleType.MODELS, class_name(config, setting.head))
     model = cls(config, seed=seed)
-    load_weights(model, weights, weight_map=model.weight_map, new_parameters=NEW_HEAD)
+    if setting.sizes is None:
+        load_weights(model, weights, weight_map=model.weight_map, new_parameters=NEW_HEAD)
     start = start_folder(work)
     model.save_pretrained(start)
     AutoTokenizer.from_pretrained(weights).save_pretrained(start)
 
-    trainer = Trainer(task=setting.task, model=str(start), args=setting.config(data, seed, work / "output"))
+    file = work / "run.yaml"  # as a file it stands alone; a dict would go on top of the task's usual run
+    file.write_text(json.dumps(setting.config(data, seed, work / "output")))  # JSON is YAML
+    trainer = Trainer(task=setting.task, model=str(start), args=str(file))
     began = time.perf_counter()
     trainer.train(resume_or_finetune_from_checkpoint=str(start), do_finetune=True)
     seconds = time.perf_counter() - began
@@ -208,13 +139,14 @@ def train_there(setting: Setting, weights: Path, data: Path, seed: int, work: Pa
     from mindformers.catalog import REGISTRY
     from mindformers.config.check import check_layers
     from mindformers.config.source import from_dict
-    from mindformers.data.loader import BatchPlan
+    from mindformers.data.loader import BatchPlan, gather
     from mindformers.registry import MindFormerModuleType
     from mindformers.tokenizers.auto import AutoTokenizer
 
     start = start_folder(work)
     sections = setting.config(data, seed, work / "output")
-    sections["model"]["model_config"]["num_labels"] = setting.num_labels
+    if setting.num_labels is not None:
+        sections["model"]["model_config"]["num_labels"] = setting.num_labels
     config = check_layers([from_dict(sections, "task_vs_hf")]).run
     task_class = REGISTRY.resolve(MindFormerModuleType.TRAINER, setting.task)
     task = task_class.from_config(config, AutoTokenizer.from_pretrained(start))
@@ -226,12 +158,17 @@ def train_there(setting: Setting, weights: Path, data: Path, seed: int, work: Pa
     def tensor(array: Any) -> Any:
         return torch.tensor(array, dtype=torch.float32 if array.dtype.kind == "f" else torch.long)
 
+    def columns_of(chosen: Any, rows: Any, epoch: int = 0) -> dict:
+        columns = dict(zip(chosen.columns, gather(chosen, rows, epoch=epoch)))
+        return {name: tensor(column) for name, column in as_there(columns).items()}
+
     class Rows(torch.utils.data.Dataset):
         def __len__(self):
             return len(features)
 
         def __getitem__(self, index):
-            return {name: tensor(column[index]) for name, column in features.columns.items()}
+            epoch, row = index
+            return {name: column[0] for name, column in columns_of(features, np.array([row]), epoch).items()}
 
     class Order(torch.utils.data.Sampler):
         epoch = 0
@@ -240,7 +177,7 @@ def train_there(setting: Setting, weights: Path, data: Path, seed: int, work: Pa
             return len(features)
 
         def __iter__(self):
-            order = [int(row) for batch in plan.batches(self.epoch) for row in batch if row >= 0]
+            order = [(self.epoch, int(row)) for batch in plan.batches(self.epoch) for row in batch if row >= 0]
             self.epoch += 1
             return iter(order)
 
@@ -288,12 +225,10 @@ def train_there(setting: Setting, weights: Path, data: Path, seed: int, work: Pa
     metric = task.metric(evaluation)
     model.eval()
     began = time.perf_counter()
-    columns = evaluation.features.columns
     for rows in BatchPlan(len(evaluation.features), setting.batch_size, shuffle=False, seed=0).batches(0):
         kept = rows[rows >= 0]
         with torch.no_grad():
-            output = model(**{name: tensor(column[kept]) for name, column in columns.items()})
-        metric.update(kept.astype(np.int32), *(item.numpy() for item in output.to_tuple()))
+            metric.update(kept.astype(np.int32), *outputs_there(model, task, columns_of(evaluation.features, kept)))
     return {
         "losses": clock.losses,
         "step_seconds": gaps(clock.stamps),
@@ -301,6 +236,37 @@ def train_there(setting: Setting, weights: Path, data: Path, seed: int, work: Pa
         "eval_seconds": time.perf_counter() - began,
         "scores": metric.eval(),
     }
+
+
+def as_there(columns: dict) -> dict:
+    """Return the columns as Hugging Face takes them: labels of masked language modelling stand at their places."""
+    import numpy as np
+
+    if "masked_positions" not in columns:
+        return columns
+    places, found = columns["masked_positions"], columns["labels"]
+    labels = np.full_like(columns["input_ids"], -100)
+    rows, slots = np.nonzero(found != -100)
+    labels[rows, places[rows, slots]] = found[rows, slots]
+    return {**{name: column for name, column in columns.items() if name != "masked_positions"}, "labels": labels}
+
+
+def outputs_there(model: Any, task: Any, columns: dict) -> list:
+    """Return what the task's metric takes, of Hugging Face's model."""
+    if hasattr(model, "generate") and task.name == "translation":
+        written = model.generate(**columns, max_new_tokens=task.lengths.target, num_beams=1, do_sample=False)
+        return [[task.tokenizer.decode(ids) for ids in written.tolist()]]
+    labels = columns.pop("labels", None)
+    output = model(**columns).to_tuple()
+    return [item.numpy() for item in (output if labels is None else masked_scores(output[0], labels))]
+
+
+def masked_scores(logits: Any, labels: Any) -> tuple:
+    """Return losses, masked tokens and found ones of each row, as `MaskedScores` does."""
+    import torch
+
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none", ignore_index=-100)
+    return losses.sum(1), (labels != -100).sum(1), (logits.argmax(-1) == labels).sum(1)
 
 
 def gaps(stamps: list) -> list:

@@ -128,6 +128,7 @@ def _llama_like(prefix, config, **oracle_config):
 
 CASES = {
     **_encoder("Bert", BERT),
+    "bert-pre-training": Case("BertForPreTraining", BERT),
     "bert-untied-relu-eps": Case(
         "BertForMaskedLM", {**BERT, "tie_word_embeddings": False, "hidden_act": "relu", "layer_norm_eps": 1e-5}
     ),
@@ -136,6 +137,7 @@ CASES = {
         "RobertaForMaskedLM", {**ROBERTA, "num_hidden_layers": 1, "type_vocab_size": 3}
     ),
     **_encoder("Albert", ALBERT),
+    "albert-pre-training": Case("AlbertForPreTraining", ALBERT),
     "albert-one-group-gelu": Case("AlbertForMaskedLM", {**ALBERT, "num_hidden_groups": 1, "hidden_act": "gelu"}),
     **_decoder("GPT2", GPT2, causal="GPT2LMHeadModel"),
     "gpt2-untied-relu-wide": Case(
@@ -224,11 +226,13 @@ def batch(name, case):
     if case.config["model_type"] in ("bert", "albert"):
         inputs["token_type_ids"] = random.integers(0, 2, (BATCH, LENGTH))
     targets = {}
-    if case.model.endswith(("ForMaskedLM", "ForCausalLM", "LMHeadModel", "ForTokenClassification")):
+    if case.model.endswith(("ForMaskedLM", "ForPreTraining", "ForCausalLM", "LMHeadModel", "ForTokenClassification")):
         labels = random.integers(0, case.config.get("num_labels", VOCABULARY), (BATCH, LENGTH))
         labels[mask == 0] = -100
         labels[2, 5] = -100  # its logits come from a position of padding, where the two sides differ
         targets["labels"] = labels
+        if case.model.endswith("ForPreTraining"):
+            targets["sentence_labels"] = random.integers(0, 2, BATCH)
     elif case.model.endswith("ForSequenceClassification"):
         count = case.config["num_labels"]
         targets["labels"] = (

@@ -11,6 +11,15 @@ from torch.func import functional_call
 
 from tests.parity.family_cases import batch, tensor
 
+OUTPUTS = (
+    *("logits", "start_logits", "end_logits", "last_hidden_state", "pooler_output"),
+    *("prediction_logits", "seq_relationship_logits", "sop_logits"),
+)
+THEIR_NAMES = {
+    ("bert", "sentence_labels"): "next_sentence_label",
+    ("albert", "sentence_labels"): "sentence_order_label",
+}
+
 
 def build(case):
     """Return the PyTorch model and the shapes of the tensors in a file of it."""
@@ -68,15 +77,15 @@ def _alibi(inputs, num_heads):
 def expected(name, case):
     """Return {"outputs": [arrays], "loss": float or None, "gradients": {name in the file: array}}."""
     model, shapes = build(case)
+    kind = case.config["model_type"]
     inputs, targets = batch(name, case)
     leaves = {key: torch.tensor(tensor(key, shape), requires_grad=True) for key, shape in shapes.items()}
-    arguments = {key: torch.tensor(value) for key, value in {**inputs, **targets}.items()}
+    arguments = {THEIR_NAMES.get((kind, key), key): torch.tensor(value) for key, value in {**inputs, **targets}.items()}
     if case.config.get("position_embedding") == "alibi":
         bias, positions = _alibi(inputs, case.config["num_attention_heads"])
         arguments = {**arguments, "attention_mask": bias, "position_ids": positions}
     output = functional_call(model, _unpacked(case, leaves), (), arguments)
-    kinds = ("logits", "start_logits", "end_logits", "last_hidden_state", "pooler_output")
-    outputs = [getattr(output, kind) for kind in kinds if getattr(output, kind, None) is not None]
+    outputs = [getattr(output, item) for item in OUTPUTS if getattr(output, item, None) is not None]
     loss = getattr(output, "loss", None)
     gradients = {}
     if loss is not None:

@@ -102,7 +102,7 @@ def test_weights_and_moments_equal_pytorch_with_groups_and_a_schedule(grouped_ru
 def test_the_state_is_named_after_the_parameters(grouped_run):
     ours = grouped_run[-1]
     expected = {f"{moment}.{path}" for moment in ("adam_m", "adam_v") for path in SHAPES}
-    assert set(ours) - set(SHAPES) == expected | {"global_step", "learning_rate"}
+    assert set(ours) - set(SHAPES) == expected | {"global_step", "learning_rate", "schedule_offset"}
     assert ours["global_step"].tolist() == [STEPS]
 
 
@@ -113,6 +113,27 @@ def test_past_its_end_the_schedule_keeps_its_last_rate(grouped_run):
     weights, _ = torch_run(groups, longer, STEPS + 3, betas=(0.9, 0.98), eps=1e-8)
     np.testing.assert_allclose(ours["embed.tokens"], weights["embed.tokens"].detach().numpy(), rtol=0, atol=DRIFT)
     assert optimizer.learning_rate_at(10 * STEPS) == curve[-1]
+
+
+def test_a_stretched_schedule_goes_on_at_the_same_share_and_the_moments_at_their_count(grouped_run):
+    groups, _, _, _ = grouped_run
+    longer = linear(1e-2, total_steps=2 * STEPS)
+    optimizer = AdamW(parameters(), longer, groups=groups)
+    run(optimizer, 3)
+    optimizer.stretch_schedule(3, 6)
+    assert optimizer.learning_rate_at(3) == longer[6]
+    ours = run(optimizer, 2, first=3)
+    rates = np.concatenate([longer[:3], longer[6:8]])
+    weights, _ = torch_run(groups, rates, 5)
+    np.testing.assert_allclose(ours["embed.tokens"], weights["embed.tokens"].detach().numpy(), rtol=0, atol=DRIFT)
+    assert ours["global_step"].tolist() == [5]
+
+
+@pytest.mark.parametrize("kind", [ms.float16, ms.bfloat16])
+def test_weights_of_half_precision_are_refused(kind):
+    half = [Parameter(Tensor(np.ones(2, np.float32)).astype(kind), name="layers.0.up")]
+    with pytest.raises(UsageError, match="'layers.0.up' of type .*loat16; set model.model_config.param_init_type"):
+        AdamW(half, 1e-3)
 
 
 def test_a_constant_rate_and_one_decay_for_all_equal_pytorch():

@@ -23,11 +23,13 @@ from mindformers.train.checkpoint import load_training_state, read_state
 from mindformers.train.checkpoint_callback import CheckpointMonitor
 from mindformers.train.checkpoint_files import newest_valid, verify
 from mindformers.train.eval_callback import EvalCallback
+from mindformers.train.guard import FiniteGuard
 from mindformers.train.loss_monitor import LossMonitor
 from mindformers.train.loss_scale import DynamicLossScale
 from mindformers.train.progress import Progress
 from mindformers.train.scalars import ScalarWriter, read_scalars
 from mindformers.train.step import LossCell, TrainStep
+from mindformers.train.throughput import StepWork
 
 BATCH = 4
 STEPS_PER_EPOCH = 5
@@ -92,7 +94,7 @@ def log_lines(caplog):
 def test_lines_are_in_the_known_format_and_say_what_happened(log_lines, tmp_path):
     step = make_step()
     scalars = ScalarWriter(tmp_path)
-    train(step, 2, [LossMonitor(Progress(STEPS_PER_EPOCH, 2), BATCH, scalars=scalars)])
+    train(step, 2, [LossMonitor(Progress(STEPS_PER_EPOCH, 2), StepWork(BATCH), scalars=scalars)])
     scalars.close()
     lines = log_lines()
     found = [STEP_LINE.fullmatch(line) for line in lines if line.startswith("Epoch:")]
@@ -119,12 +121,13 @@ def test_lines_are_in_the_known_format_and_say_what_happened(log_lines, tmp_path
         "grad_norm",
         "loss_scale",
         "overflow",
+        "wait_seconds",
         "samples_per_second",
     }
 
 
 def test_lines_come_every_so_many_steps_and_at_the_end_of_an_epoch(log_lines):
-    train(make_step(), 1, [LossMonitor(Progress(STEPS_PER_EPOCH, 1), BATCH, per_print_times=2)])
+    train(make_step(), 1, [LossMonitor(Progress(STEPS_PER_EPOCH, 1), StepWork(BATCH), per_print_times=2)])
     steps = [int(STEP_LINE.fullmatch(line).group(3)) for line in log_lines() if line.startswith("Epoch:")]
     assert steps == [2, 4, 5]
 
@@ -152,7 +155,7 @@ def test_a_terminal_gets_a_bar_instead_of_lines_and_the_log_file_gets_them(open_
     handlers = [logging.StreamHandler(terminal), logging.FileHandler(tmp_path / "log")]
     monkeypatch.setattr(logger, "handlers", handlers)
     monkeypatch.setattr(logger, "level", logging.INFO)
-    train(make_step(), 1, [LossMonitor(Progress(STEPS_PER_EPOCH, 1), BATCH)])
+    train(make_step(), 1, [LossMonitor(Progress(STEPS_PER_EPOCH, 1), StepWork(BATCH))])
     handlers[1].close()
     shown, recorded = terminal.getvalue(), (tmp_path / "log").read_text()
     assert "5/5" in shown and "samples/s" in shown and "Epoch time:" in shown and "Epoch:[" not in shown
@@ -170,7 +173,7 @@ def test_an_interrupt_takes_the_bar_off_the_terminal(monkeypatch, open_terminal)
             during.append(handler.stream)
             raise KeyboardInterrupt
 
-    monitor = LossMonitor(Progress(STEPS_PER_EPOCH, 1), BATCH)
+    monitor = LossMonitor(Progress(STEPS_PER_EPOCH, 1), StepWork(BATCH))
     with pytest.raises(KeyboardInterrupt):
         train(make_step(), 1, [monitor, Interrupt()])
     assert during[0] is not terminal
@@ -181,7 +184,8 @@ def test_gradients_that_stay_infinite_end_the_run_with_a_reason(log_lines):
     step = make_step(loss_scale=DynamicLossScale(2.0**32))
     before = contents(step)["up"]
     with pytest.raises(MindFormersError, match="step 50: the gradients were not finite in the last 50 steps"):
-        train(step, 20, [LossMonitor(Progress(STEPS_PER_EPOCH, 20), BATCH)], dataset(poison=True))
+        progress = Progress(STEPS_PER_EPOCH, 20)
+        train(step, 20, [LossMonitor(progress, StepWork(BATCH)), FiniteGuard(progress)], dataset(poison=True))
     np.testing.assert_array_equal(contents(step)["up"], before)
     line = STEP_LINE.fullmatch([line for line in log_lines() if line.startswith("Epoch:")][1])
     assert line.group(9) == "True" and line.group(10) == "2147483648.0"
@@ -248,11 +252,15 @@ def test_evaluation_needs_exactly_one_period(periods):
 
 def test_checkpoints_come_every_so_many_steps_and_once_at_the_end(tmp_path):
     progress = Progress(STEPS_PER_EPOCH, 2)
-    train(make_step(), 2, [CheckpointMonitor("mlp", tmp_path, progress, 2, keep_checkpoint_max=3, batch_size=BATCH)])
+    train(
+        make_step(),
+        2,
+        [CheckpointMonitor("mlp", tmp_path, progress, 2, keep_checkpoint_max=3, identity={"batch_size": BATCH})],
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mlp_rank_0-2_1", "mlp_rank_0-2_3", "mlp_rank_0-2_5"]
     assert all(verify(path) == [] for path in tmp_path.iterdir())
     state = read_state(tmp_path / "mlp_rank_0-2_3")
-    assert (state.epoch, state.step, state.global_step, state.batch_size) == (2, 3, 8, BATCH)
+    assert (state.epoch, state.step, state.global_step, state.identity) == (2, 3, 8, {"batch_size": BATCH})
 
 
 def test_the_end_of_training_is_saved_when_no_step_was_due(tmp_path):
@@ -267,7 +275,7 @@ def test_a_new_run_leaves_the_checkpoints_of_an_old_one(tmp_path):
             make_step(), 1, [CheckpointMonitor("mlp", tmp_path, Progress(STEPS_PER_EPOCH, 1), 0, keep_checkpoint_max=1)]
         )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mlp_1_rank_0-1_5", "mlp_rank_0-1_5"]
-    assert newest_valid(tmp_path)[0].name == "mlp_1_rank_0-1_5"
+    assert newest_valid(lambda rank: tmp_path)[0].path.name == "mlp_1_rank_0-1_5"
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_training(tmp_path):
@@ -282,7 +290,7 @@ def test_a_run_stopped_within_an_epoch_and_resumed_equals_a_straight_one(tmp_pat
     def whole(folder, step, progress, run_id=None):
         scalars = ScalarWriter(folder, progress.first_step)
         return scalars, [
-            LossMonitor(progress, BATCH, scalars=scalars),
+            LossMonitor(progress, StepWork(BATCH), scalars=scalars),
             CheckpointMonitor("mlp", folder / "checkpoint", progress, 3, run_id=run_id),
         ]
 
@@ -303,8 +311,8 @@ def test_a_run_stopped_within_an_epoch_and_resumed_equals_a_straight_one(tmp_pat
     scalars.close()
 
     resumed = make_step()
-    path, skipped = newest_valid(tmp_path / "stopped" / "checkpoint")
-    state = load_training_state(path, resumed.optimizer, None, resumed.loss_cell.model)
+    entry, skipped = newest_valid(lambda rank: tmp_path / "stopped" / "checkpoint")
+    state = load_training_state(entry.path, resumed.optimizer, (), resumed.loss_cell.model)
     assert (skipped, state.global_step, state.step) == ([], 3, 3)
     scalars, callbacks = whole(tmp_path / "stopped", resumed, Progress(STEPS_PER_EPOCH, 2, 3), state.run_id)
     train(resumed, 1, callbacks, dataset(skip=state.step))
@@ -348,6 +356,22 @@ def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path):
     assert [record["step"] for record in read_scalars(tmp_path / "metrics.jsonl")] == [1, 3]
 
 
+def test_broken_lines_do_not_stop_a_resumed_run_and_are_counted(tmp_path, caplog):
+    lines = ['{"step": 1, "epoch": 1}', '{"step": 2, "epo\x00\x00', "[]", '{"epoch": 1}', '{"step": 3, "epoch": 1}']
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    ScalarWriter(tmp_path, first_step=3).close()
+    assert [record["step"] for record in read_scalars(tmp_path / "metrics.jsonl")] == [1, 3]
+    assert caplog.text.count("3 lines cannot be read") == 1
+
+
+def test_a_monitor_without_lines_writes_every_step_all_the_same(tmp_path, log_lines):
+    progress, scalars = Progress(STEPS_PER_EPOCH, 1), ScalarWriter(tmp_path)
+    train(make_step(), 1, [LossMonitor(progress, StepWork(BATCH), None, scalars)])
+    scalars.close()
+    assert [record["step"] for record in read_scalars(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4, 5]
+    assert log_lines() == []
+
+
 def test_tensorboard_events_are_written_only_on_request(tmp_path, monkeypatch):
     pytest.importorskip("tensorboardX", reason="writes events: pip install tensorboardX")
     scalars = ScalarWriter(tmp_path / "events", tensorboard=True)
@@ -358,20 +382,3 @@ def test_tensorboard_events_are_written_only_on_request(tmp_path, monkeypatch):
     ScalarWriter(tmp_path / "plain").close()
     with pytest.raises(MissingExtraError, match=r"mindformers\[tensorboard\]"):
         ScalarWriter(tmp_path / "plain", tensorboard=True)
-
-
-def test_progress_counts_through_resumption_and_several_calls():
-    progress = Progress(steps_per_epoch=5, epochs=2, first_step=3)
-    assert (progress.epoch, progress.step) == (1, 3)
-    progress.begin()
-    assert progress.advance(2) == progress.advance(2) == 5
-    assert (progress.epoch, progress.step, progress.at_epoch_end) == (1, 5, True)
-    progress.begin()
-    progress.begin()
-    progress.advance(1)
-    assert (progress.global_step, progress.epoch, progress.step, progress.at_epoch_end) == (6, 2, 1, False)
-
-
-def test_a_run_that_is_over_says_so():
-    with pytest.raises(UsageError, match="raise the number of epochs"):
-        Progress(5, 2, first_step=11)

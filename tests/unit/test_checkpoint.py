@@ -17,16 +17,16 @@ from safetensors.numpy import load_file
 from mindformers.errors import CheckpointError, OutputError
 from mindformers.optim.adamw import AdamW
 from mindformers.optim.schedules import linear
-from mindformers.train.checkpoint import TrainState, load_training_state, read_state, save_checkpoint
+from mindformers.train.checkpoint import TrainState, load_training_state, read_state, save_checkpoint, take_snapshot
 from mindformers.train.checkpoint_files import (
-    free_prefix,
     is_checkpoint,
     list_checkpoints,
     newest_valid,
-    remove_abandoned,
-    remove_outdated,
+    process_mark,
+    require_valid,
     verify,
 )
+from mindformers.train.checkpoint_retention import free_prefix, remove_abandoned, remove_outdated
 from mindformers.train.loss_scale import DynamicLossScale
 from mindformers.train.random_state import capture_random_state, restore_random_state
 from mindformers.train.step import LossCell, TrainStep
@@ -62,8 +62,7 @@ def state(global_step=5, run_id="run", epoch=1):
         epoch=epoch,
         step=global_step,
         global_step=global_step,
-        batch_size=4,
-        seed=42,
+        identity={"batch_size": 4},
         run_id=run_id,
         best_metric=0.5,
         random=capture_random_state(),
@@ -71,9 +70,8 @@ def state(global_step=5, run_id="run", epoch=1):
 
 
 def save(folder, step, global_step=5, run_id="run", prefix="mlp", rank=0, extras=()):
-    return save_checkpoint(
-        folder, prefix, rank, state(global_step, run_id), step.loss_cell.model, step.optimizer, step.loss_scale, extras
-    )
+    snapshot = take_snapshot(state(global_step, run_id), step.loss_cell.model, step.optimizer, step.state_cells)
+    return save_checkpoint(folder, prefix, rank, snapshot, extras)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -110,6 +108,7 @@ def test_a_checkpoint_holds_model_optimizer_state_and_manifest(saved):
         "global_step",
         "loss_scale",
         "loss_scale_good_steps",
+        "schedule_offset",
     }
     assert sorted(path.name for path in saved.iterdir()) == [
         "manifest.json",
@@ -119,7 +118,8 @@ def test_a_checkpoint_holds_model_optimizer_state_and_manifest(saved):
     ]
     assert verify(saved) == []
     restored = read_state(saved)
-    assert (restored.epoch, restored.step, restored.global_step, restored.seed) == (1, 5, 5, 42)
+    assert (restored.epoch, restored.step, restored.global_step) == (1, 5, 5)
+    assert restored.identity == {"batch_size": 4}
     assert restored.best_metric == 0.5
 
 
@@ -132,7 +132,7 @@ def test_training_that_goes_on_equals_training_that_never_stopped(tmp_path):
     path = save(tmp_path, stopped, 3)
     resumed = training_step()
     resumed.loss_cell.model.weight.set_data(Tensor(np.zeros((2, 3), np.float32)))
-    load_training_state(path, resumed.optimizer, resumed.loss_scale, resumed.loss_cell.model)
+    load_training_state(path, resumed.optimizer, resumed.state_cells, resumed.loss_cell.model)
     again = [resumed(batch(number))[0].asnumpy() for number in range(3, 6)]
     np.testing.assert_array_equal(again, losses[3:])
     expected = contents(straight)
@@ -146,15 +146,16 @@ def test_a_step_that_is_already_compiled_takes_the_loaded_state(tmp_path):
     path = save(tmp_path, step, 1)
     first = step(batch(1))[0].asnumpy()
     step(batch(2))
-    load_training_state(path, step.optimizer, step.loss_scale, step.loss_cell.model)
+    load_training_state(path, step.optimizer, step.state_cells, step.loss_cell.model)
     np.testing.assert_array_equal(step(batch(1))[0].asnumpy(), first)
+    assert contents(step)["global_step"].tolist() == [2]
 
 
 def test_every_mismatch_is_listed_and_nothing_is_assigned(saved):
     other = training_step(width=4, scale=False)
     before = contents(other)
     with pytest.raises(CheckpointError) as caught:
-        load_training_state(saved, other.optimizer, None, other.loss_cell.model)
+        load_training_state(saved, other.optimizer, (), other.loss_cell.model)
     message = str(caught.value)
     assert "optimizer.safetensors: adam_m.weight: shape (2, 3) in the checkpoint, (2, 4) here" in message
     assert "loss_scale: in the checkpoint only" in message
@@ -164,13 +165,13 @@ def test_every_mismatch_is_listed_and_nothing_is_assigned(saved):
         np.testing.assert_array_equal(value, before[name], err_msg=name)
 
 
-def test_a_changed_byte_is_found_and_the_checkpoint_not_loaded(saved, untrained):
+def test_a_changed_byte_is_found(saved):
     content = bytearray((saved / "model.safetensors").read_bytes())
     content[-1] ^= 1
     (saved / "model.safetensors").write_bytes(content)
     assert verify(saved) == ["model.safetensors: its content changed (sha256 differs from the manifest)"]
     with pytest.raises(CheckpointError, match="its content changed"):
-        load_training_state(saved, untrained.optimizer, untrained.loss_scale)
+        require_valid(saved)
 
 
 def test_each_way_to_be_incomplete_is_told_apart(saved, tmp_path):
@@ -192,18 +193,18 @@ def test_the_newest_whole_checkpoint_wins_and_others_are_named(tmp_path, untrain
     folder = tmp_path / "output" / "rank_0" / "checkpoint"
     paths = [save(folder, untrained, number) for number in (9, 10, 11)]
     (paths[2] / "manifest.json").unlink()
-    found, skipped = newest_valid(tmp_path / "output", rank=0)
-    assert found == paths[1]
-    assert [path for path, _ in skipped] == [paths[2]] and "manifest.json: missing" in skipped[0][1]
-    assert newest_valid(paths[0]) == (paths[0], [])
+    found, (skipped,) = newest_valid(lambda rank: folder)
+    assert found.path == paths[1]
+    assert skipped.startswith(f"{paths[2]}: manifest.json: missing")
     assert [is_checkpoint(path) for path in (*paths, folder)] == [True, True, True, False]
-    assert newest_valid(tmp_path / "output", rank=1) == (None, [])
+    assert newest_valid(lambda rank: tmp_path) == (None, [])
 
 
 def test_a_newer_run_is_found_before_an_older_one_that_went_further(tmp_path, untrained):
     save(tmp_path, untrained, 100, run_id="older")
     newer = save(tmp_path, untrained, 2, run_id="newer")
-    assert newest_valid(tmp_path)[0] == newer
+    assert newest_valid(lambda rank: tmp_path)[0].path == newer
+    assert newest_valid(lambda rank: tmp_path, "older")[0].run_id == "older"
 
 
 def test_only_outdated_checkpoints_of_this_run_and_rank_are_removed(tmp_path, untrained):
@@ -273,18 +274,19 @@ def test_an_error_of_the_caller_leaves_no_traces(tmp_path, untrained):
 
 
 def test_traces_of_a_killed_process_are_removed_and_those_of_a_living_one_stay(tmp_path):
-    dead, living, foreign = (
+    dead, later, living, foreign = (
         tmp_path / name
         for name in (
             ".tmp-mlp_rank_0-1_5.999999999",
-            f".tmp-mlp_rank_0-1_6.{os.getpid()}",
+            f".tmp-mlp_rank_0-1_7.{os.getpid()}-1",  # a former process that had the number of this one
+            f".tmp-mlp_rank_0-1_6.{process_mark(os.getpid())}",
             ".tmp-other_rank_0-1_5.999999999",
         )
     )
-    for path in (dead, living, foreign):
+    for path in (dead, later, living, foreign):
         path.mkdir()
     remove_abandoned(tmp_path, "mlp", 0)
-    assert not dead.exists() and living.exists() and foreign.exists()
+    assert not dead.exists() and not later.exists() and living.exists() and foreign.exists()
 
 
 def test_a_transposed_weight_comes_back_in_its_order(tmp_path):
@@ -299,3 +301,15 @@ def test_random_generators_go_on_where_they_were():
     expected = random.random(), np.random.rand(), np.random.randn()
     restore_random_state(captured)
     assert (random.random(), np.random.rand(), np.random.randn()) == expected
+
+
+def test_a_copied_snapshot_is_not_changed_by_the_steps_that_follow():
+    step = training_step()
+    step(batch(0))
+    snapshot = take_snapshot(state(), step.loss_cell.model, step.optimizer, step.state_cells, copy=True)
+    expected = contents(step)
+    step(batch(1))
+    taken = {**snapshot.model, **snapshot.training}
+    assert set(taken) == set(expected) - {"learning_rate"}
+    for name, value in taken.items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)

@@ -162,12 +162,10 @@ def test_the_head_is_found_without_architectures(tmp_path, model_type, ending, c
 def test_several_heads_in_one_file_all_go_along(tmp_path):
     config = config_of("bert")
     shapes = {**hf_shapes(config, "ForMaskedLM"), **hf_shapes(config, "ForSequenceClassification")}
-    extra = {
-        "cls.seq_relationship.weight": (2, 8),
-        "bert.embeddings.position_ids": (1, 12),
-    }
+    shapes.update({"cls.seq_relationship.weight": (2, 8), "cls.seq_relationship.bias": (2,)})
+    extra = {"bert.embeddings.position_ids": (1, 12)}
     tensors = random_tensors({**shapes, **extra})
-    source = write(tmp_path / "hf", config, tensors, architectures=["BertForPreTraining"])
+    source = write(tmp_path / "hf", config, tensors, architectures=["BertForMaskedLM"])
     report = convert(source, tmp_path / "native", "hf", "native")
     assert set(report.ignored) == set(extra)
     assert all(report.ignored.values())

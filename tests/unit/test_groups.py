@@ -25,6 +25,11 @@ def test_norms_and_biases_do_not_decay_and_order_is_kept():
     )
 
 
+def test_the_bias_of_relative_positions_does_not_decay_as_in_hugging_face():
+    paths = ("encoder.relative.weight", "encoder.layers.0.attention.q.weight")
+    assert [group.paths for group in decay_groups(paths, 0.1) if group.weight_decay] == [paths[1:]]
+
+
 def test_decay_returns_after_a_parameter_without_decay():
     last = [group for group in decay_groups(PATHS, 0.5) if "head.weight" in group.paths]
     assert last[0].weight_decay == 0.5

@@ -88,19 +88,6 @@ def test_every_parameter_starts_as_the_table_says(name):
             assert (value == {"zeros": 0, "ones": 1}[spec.init]).all(), item.name
 
 
-@pytest.mark.parametrize("name", sorted(CASES))
-def test_norms_and_biases_do_not_decay_and_everything_else_does(name):
-    table = parameter_table(arch_of(name))
-    spared = {path for path, spec in table.items() if not spec.decay}
-    assert spared == {path for path in table if path.endswith(".bias") or "norm" in path}
-
-
-def test_tables_and_matrices_decay():
-    table = parameter_table(arch_of("encoder-decoder untied"))
-    for path in ("embed.tokens.weight", "head.weight", "encoder.relative.weight", "decoder.layers.2.cross.q.weight"):
-        assert table[path].decay
-
-
 def test_a_model_whose_parameters_are_not_filled_starts_at_zero():
     model = built(dataclasses.replace(BOTH, head="seq2seq_lm"), fill=False)
     assert all((item.asnumpy() == ("norm" in item.name)).all() for item in model.trainable_params())

@@ -12,7 +12,7 @@ from mindformers.errors import UsageError
 from mindformers.models.auto import AutoConfig
 from mindformers.models.heads import SequenceClassifier
 from mindformers.registry import load_object
-from mindformers.runners.session import forward_of
+from mindformers.tasks.task import forward_of
 from mindformers.tasks.text_classification import TextClassificationTask
 from mindformers.tokenizers.byte_level import GPT2Tokenizer
 from mindformers.train.step import LossCell

@@ -14,7 +14,8 @@ from mindformers.config.check import check_file, check_layers
 from mindformers.config.source import from_dict
 from mindformers.data.glue import glue_task
 from mindformers.data.labelled_texts import Columns, TextClassificationDataLoader
-from mindformers.errors import DataError, MindFormersError, UsageError
+from mindformers.data.rows import read_rows
+from mindformers.errors import DataError, UsageError
 from mindformers.models.heads import IGNORED
 from mindformers.tasks.text_classification import TextClassificationTask
 from mindformers.tokenizers.wordpiece import BertTokenizer
@@ -55,9 +56,9 @@ def test_pairs_equal_what_hugging_face_makes_of_them(tokenizer, data_dir, tmp_pa
     oracle = transformers.BertTokenizer.from_pretrained(tmp_path)
     loader = TextClassificationDataLoader(data_dir / "glue" / "MRPC", "dev", 50, task_name="mrpc")
     data = glue(tokenizer, "mrpc", num_labels=2).eval_features(loader)
-    expected = oracle(
-        data.texts.texts, data.texts.pairs, max_length=16, padding="max_length", truncation=True, return_tensors="np"
-    )
+    rows = [row.values for row in read_rows(loader.file)][:50]
+    firsts, seconds = ([row[name] for row in rows] for name in ("#1 String", "#2 String"))
+    expected = oracle(firsts, seconds, max_length=16, padding="max_length", truncation=True, return_tensors="np")
     for name, column in data.features.columns.items():
         np.testing.assert_array_equal(column, expected[name], err_msg=name)
 
@@ -84,7 +85,7 @@ def test_labels_are_found_in_the_training_set_and_kept_for_evaluation(tokenizer,
     task = TextClassificationTask(tokenizer, 8, num_labels=2)
     task.train_features(ROWS)
     assert task.labels == ("bad", "good")
-    assert task.eval_features(ROWS[:1]).texts.labels.tolist() == [1]
+    assert task.eval_features(ROWS[:1]).labels.tolist() == [1]
     task.save_labels(tmp_path)
     assert json.loads((tmp_path / "labels.json").read_text()) == {"id2label": {"0": "bad", "1": "good"}}
 
@@ -92,7 +93,7 @@ def test_labels_are_found_in_the_training_set_and_kept_for_evaluation(tokenizer,
 def test_the_order_of_the_weights_wins_where_the_labels_are_the_same(tokenizer):
     named = TextClassificationTask(tokenizer, 8, labels=("bad", "good"), trains=False)
     named.adopt_labels(("good", "bad"))
-    assert named.eval_features(ROWS[:2]).texts.labels.tolist() == [0, 1]
+    assert named.eval_features(ROWS[:2]).labels.tolist() == [0, 1]
     finetuned = TextClassificationTask(tokenizer, 8)
     finetuned.adopt_labels(("good", "bad"))
     assert finetuned.train_features(ROWS).columns["labels"].tolist() == [0, 1] * 3
@@ -105,7 +106,7 @@ def test_digits_of_a_glue_file_keep_their_meaning_under_the_weights_order(tokeni
         task = glue(tokenizer, "sst2", trains=trains)
         task.columns = Columns(("sentence",), "label")
         task.adopt_labels(("positive", "negative"))
-        assert task.eval_features(rows).texts.labels.tolist() == [1, 0]
+        assert task.eval_features(rows).labels.tolist() == [1, 0]
 
 
 def test_labels_of_other_weights_are_replaced_in_training_and_refused_in_evaluation(tokenizer, caplog):
@@ -122,7 +123,7 @@ def test_weights_without_names_are_only_scored_on_numbered_labels(tokenizer):
     task = TextClassificationTask(tokenizer, 8, trains=False)
     with pytest.raises(DataError, match="do not say which of their outputs is which; name them .* data_loader.labels"):
         task.eval_features(ROWS)
-    assert task.eval_features([{"text": "a", "label": index} for index in (1, 0)]).texts.labels.tolist() == [1, 0]
+    assert task.eval_features([{"text": "a", "label": index} for index in (1, 0)]).labels.tolist() == [1, 0]
 
 
 COUNTS = {
@@ -244,11 +245,12 @@ def test_the_section_of_r03_makes_the_task(tokenizer):
     assert (task.num_labels, task.max_seq_len, task.scores) == (3, 128, ("accuracy",))
 
 
-def test_the_records_of_r03_are_said_not_to_be_carried():
+def test_the_records_of_r03_are_read_as_tf_records():
     from mindformers.build import data_loader
+    from mindformers.data.tf_records import TFRecordDataset
 
-    with pytest.raises(MindFormersError, match="TFRecordDataset"):
-        data_loader(check_file(FOLDER / "txtcls.yaml").run.train_dataset, "train_dataset", "train")
+    loader = data_loader(check_file(FOLDER / "txtcls.yaml").run.train_dataset, "train_dataset", "train")
+    assert isinstance(loader, TFRecordDataset)
 
 
 def test_a_dataset_section_hands_its_columns_to_the_reader(tmp_path):

@@ -180,9 +180,17 @@ def test_texts_of_a_users_own_need_a_tokenizer():
         TextGenerationTask(None, 8).train_features(["some text"])
 
 
-def test_prediction_is_refused_in_one_sentence():
-    with pytest.raises(UsageError, match="cannot predict yet"):
-        TextGenerationTask(None).predict(None, ["a"])
+def test_prediction_continues_texts_a_batch_at_a_time():
+    task, seen = TextGenerationTask(None), []
+
+    def forward(texts):
+        seen.append(texts)
+        return [[f"{text}!", f"{text}?"] if text == "b" else f"{text}!" for text in texts]
+
+    texts = [answer["text_generation_text"] for answer in task.predict(forward, ["a", "b", "c"], batch_size=2)]
+    assert texts == [["a!"], ["b!", "b?"], ["c!"]] and seen == [["a", "b"], ["c"]]
+    with pytest.raises(UsageError, match="num_return_sequences"):
+        task.predict(forward, ["a"], top_k=2)
 
 
 def test_lengths_come_from_the_configuration():

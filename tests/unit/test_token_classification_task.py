@@ -13,7 +13,7 @@ from mindformers.data.entities import CLUENERDataLoader, CoNLLDataLoader
 from mindformers.data.loader import gather
 from mindformers.data.tags import LabelSet
 from mindformers.errors import CheckpointError, DataError, UsageError
-from mindformers.runners.session import forward_of
+from mindformers.tasks.task import forward_of
 from mindformers.tasks.token_classification import TokenClassificationTask
 from mindformers.tokenizers.byte_level import GPT2Tokenizer, RobertaTokenizer
 from mindformers.tokenizers.sentencepiece_models import AlbertTokenizer
@@ -241,7 +241,7 @@ def test_a_configuration_without_tokenizer_says_what_is_missing():
         ({"metric": {"type": "Accuracy"}}, "metric.type is Accuracy; token classification is scored by EntityScore"),
         (
             {"eval_dataset": {"data_loader": {"type": "SQuADDataLoader"}}},
-            "eval_dataset.data_loader.type is SQuADDataLoader; token classification reads CLUENERDataLoader and CoNLL",
+            "eval_dataset.data_loader.type is SQuADDataLoader; token classification reads CLUENERDataLoader, CoNLL",
         ),
         (
             {

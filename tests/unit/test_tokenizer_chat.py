@@ -36,7 +36,7 @@ def written(template, messages=TALK, prompt=True, **variables):
         ("bloom", "Be kind.\n\nHuman: Hi\n\nAssistant:Hello.</s>\n\nHuman: Bye\n\nAssistant:"),
         (
             "alpaca",
-            "Be kind.\n\n### Instruction:\nHi\n\n### Response:Hello.</s>\n\n### Instruction:\nBye\n\n### Response:",
+            "<s>Be kind.\n\n### Instruction:\nHi\n\n### Response:Hello.</s>\n\n### Instruction:\nBye\n\n### Response:",
         ),
     ],
 )
@@ -45,7 +45,7 @@ def test_a_built_in_format_writes_turns_as_its_model_was_tuned_on_them(name, tex
 
 
 def test_alpaca_has_one_preamble_for_records_with_input_and_one_for_those_without():
-    preamble = "Below is an instruction that describes a task"
+    preamble = "<s>Below is an instruction that describes a task"
     request = "Write a response that appropriately completes the request.\n\n### Instruction:\nAdd\n\n"
     assert written("alpaca", [{"role": "user", "content": "Add"}]) == f"{preamble}. {request}### Response:"
     assert written("alpaca", [{"role": "user", "content": "Add", "input": "1 2"}]) == (

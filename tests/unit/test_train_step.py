@@ -117,7 +117,7 @@ def test_a_step_that_overflows_changes_nothing(poison):
     before = state_of(step)
     targets = good[2][0].copy()
     targets[1] = poison
-    ((_, overflow, _, norm),) = run(step, [(targets, good[2][1])])
+    ((_, overflow, _, norm, _),) = run(step, [(targets, good[2][1])])
     assert overflow and not np.isfinite(norm)
     for name, value in state_of(step).items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)

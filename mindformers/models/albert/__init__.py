@@ -8,6 +8,7 @@ __getattr__, __all__ = exports(
     model=[
         "AlbertModel",
         "AlbertForMaskedLM",
+        "AlbertForPreTraining",
         "AlbertForSequenceClassification",
         "AlbertForTokenClassification",
         "AlbertForQuestionAnswering",

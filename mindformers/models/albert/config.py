@@ -66,5 +66,6 @@ class AlbertConfig(EncoderConfig):
             distinct_layers=self.num_hidden_groups,
             drops_mlp_output=False,
             classifier_dropout=self.classifier_dropout_prob,
+            sentence_task="sentence_order",
             head_activation=ACTIVATIONS[self.hidden_act],
         )

@@ -20,6 +20,12 @@ class AlbertForMaskedLM(Pretrained, EncoderModel):
     config_class, weight_map, head_name = AlbertConfig, WEIGHTS, "masked_lm"
 
 
+class AlbertForPreTraining(Pretrained, EncoderModel):
+    """Tokens behind masks, and whether two texts stand in their order: logits [B, S, V] and [B, 2]."""
+
+    config_class, weight_map, head_name = AlbertConfig, WEIGHTS, "pre_training"
+
+
 class AlbertForSequenceClassification(Pretrained, EncoderModel):
     """A label or a number for a text or a pair: logits [B, labels]."""
 

@@ -28,12 +28,12 @@ WEIGHTS = WeightMap(
         Rename("head.bias", "predictions.decoder.bias", optional=True, beside="head.weight"),
         Rename("head.bias", "predictions.bias", optional=True),
         Rename("head.weight", "predictions.decoder.weight", optional=True),
+        Rename("head.sentence.*", "sop_classifier.classifier.*", optional=True),
         Rename("head.classifier.*", "classifier.*", optional=True),
         Rename("head.span.*", "qa_outputs.*", optional=True),
     ),
     ignored=(
         Ignore("embeddings.position_ids", "positions are counted, not stored"),
         Ignore("predictions.bias", "the same numbers as predictions.decoder.bias"),
-        Ignore("sop_classifier.classifier.*", "the sentence-order head belongs to another task"),
     ),
 )

@@ -8,6 +8,7 @@ __getattr__, __all__ = exports(
     model=[
         "BertModel",
         "BertForMaskedLM",
+        "BertForPreTraining",
         "BertForSequenceClassification",
         "BertForTokenClassification",
         "BertForQuestionAnswering",

@@ -77,6 +77,7 @@ class BertConfig(EncoderConfig):
             head,
             intermediate_size=width,
             classifier_dropout=self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout,
+            sentence_task="next_sentence",
             head_activation=ACTIVATIONS[self.hidden_act],
         )
 

@@ -20,6 +20,12 @@ class BertForMaskedLM(Pretrained, EncoderModel):
     config_class, weight_map, head_name = BertConfig, WEIGHTS, "masked_lm"
 
 
+class BertForPreTraining(Pretrained, EncoderModel):
+    """Tokens behind masks, and whether a second text follows the first: logits [B, S, V] and [B, 2]."""
+
+    config_class, weight_map, head_name = BertConfig, WEIGHTS, "pre_training"
+
+
 class BertForSequenceClassification(Pretrained, EncoderModel):
     """A label or a number for a text or a pair: logits [B, labels]."""
 

@@ -27,12 +27,12 @@ WEIGHTS = WeightMap(
         Rename("head.bias", "cls.predictions.decoder.bias", optional=True, beside="head.weight"),
         Rename("head.bias", "cls.predictions.bias", optional=True),
         Rename("head.weight", "cls.predictions.decoder.weight", optional=True),
+        Rename("head.sentence.*", "cls.seq_relationship.*", optional=True),
         Rename("head.classifier.*", "classifier.*", optional=True),
         Rename("head.span.*", "qa_outputs.*", optional=True),
     ),
     ignored=(
         Ignore("embeddings.position_ids", "positions are counted, not stored"),
         Ignore("cls.predictions.bias", "the same numbers as cls.predictions.decoder.bias"),
-        Ignore("cls.seq_relationship.*", "the next-sentence head belongs to another task"),
     ),
 )

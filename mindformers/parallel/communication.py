@@ -1,0 +1,143 @@
+"""What devices send each other in a step: operations and bytes by kind and group.
+
+Counted as MindSpore 2.10 compiles a decoder (its graphs were read for meshes of 4 and 8 devices): one operation for
+each parameter and for each place where activations are summed. Bytes are those an operator is given on one device. Sums
+of scalars (loss, gradient norm) are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import Dict, Iterator, List, Sequence, Tuple
+
+from mindformers.parallel.job import Job
+from mindformers.parallel.placement import TABLE, Placement, reads_table
+
+Kinds = Sequence[Tuple[Placement, int]]
+FLOAT32 = 4
+PAIR = 2
+"""Devices that take part in sending: one of each of two stages."""
+VOCAB_SUMS = 2
+"""Float32 numbers a token that a split vocabulary's loss adds up: the row's greatest and the sum of exponentials."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Operations of one kind in one kind of group."""
+
+    kind: str
+    """all-reduce, all-gather, reduce-scatter, send or receive."""
+    group: str
+    """Kind of group, of `mesh.GROUPS`."""
+    purpose: str
+    """What is communicated: activations, gradients or weights."""
+    size: int
+    """Devices that take part: the group, or its part that shares the optimizer's work."""
+    count: int
+    """Operations of one device in one step."""
+    bytes: int
+    """Bytes given to them on one device in one step."""
+
+
+def communication(job: Job, kinds: Kinds, stage: int) -> List[Traffic]:
+    """Return what one device of `stage` communicates in a step; `kinds` are `placement.alike` of all parameters."""
+    found: Dict[Tuple[str, str, str, int], List[int]] = {}
+    activations = (_layers(job, stage), _vocabulary(job, stage), _pipeline(job, stage))
+    parameters = (_shared(job, kinds, stage), _parameters(job, kinds, stage))
+    for kind, group, purpose, devices, count, size in chain(*activations, *parameters):
+        total = found.setdefault((kind, group, purpose, devices), [0, 0])
+        total[0] += count
+        total[1] += count * size
+    return [Traffic(*key, *total) for key, total in sorted(found.items()) if total[0]]
+
+
+Item = Tuple[str, str, str, int, int, int]
+"""Kind, group, purpose, devices of the group, operations, bytes of each."""
+
+
+def _layers(job: Job, stage: int) -> Iterator[Item]:
+    """Sums behind the row-split products of a layer, and before its column-split ones in the backward pass."""
+    if job.mesh.tensor == 1:
+        return
+    hidden = job.micro_tokens * job.arch.hidden_size * job.compute_bytes
+    crosses = [cross for cross, owner in zip(job.crosses, job.layer_stages) if owner == stage]
+    forward = sum(3 if cross else 2 for cross in crosses)
+    # Recomputation stops before the last sum of a layer: no gradient needs it.
+    repeats = job.recompute == "full" and job.repeats_layer_sums
+    again = sum(2 if cross else 1 for cross in crosses[: job.recomputed_of(stage)]) if repeats else 0
+    sums = (2 * forward + again) * job.micro_batches
+    if not job.splits_sequence:
+        yield "all-reduce", "tensor", "activations", job.mesh.tensor, sums, hidden
+        return
+    # A sum becomes a reduce-scatter behind the product and an all-gather before the next; the head has one of each.
+    sums += job.micro_batches if stage == job.mesh.stage - 1 else 0
+    yield "all-gather", "tensor", "activations", job.mesh.tensor, sums, hidden // job.mesh.tensor
+    yield "reduce-scatter", "tensor", "activations", job.mesh.tensor, sums, hidden
+
+
+def _vocabulary(job: Job, stage: int) -> Iterator[Item]:
+    """Sums over the parts of a split vocabulary."""
+    if job.ways("vocab") == 1:
+        return
+    hidden = job.micro_tokens * job.arch.table_size * job.compute_bytes
+    if stage == 0:
+        yield "all-reduce", "tensor", "activations", job.mesh.tensor, job.micro_batches, hidden
+    if stage == job.mesh.stage - 1 and job.has_vocabulary_head:
+        yield "all-reduce", "tensor", "activations", job.mesh.tensor, job.micro_batches, hidden
+        sums = VOCAB_SUMS * job.micro_batches
+        yield "all-reduce", "tensor", "activations", job.mesh.tensor, sums, job.micro_tokens * FLOAT32
+
+
+def _pipeline(job: Job, stage: int) -> Iterator[Item]:
+    """Activations to the next chunk of layers, gradients to the one before."""
+    if job.mesh.stage == 1:
+        return
+    last = job.mesh.stage - 1
+    into = job.chunks - (stage == 0)  # chunks whose input comes from another stage
+    out = job.chunks - (stage == last)
+    hidden = job.micro_tokens * job.arch.hidden_size * job.compute_bytes
+    if job.splits_sequence:
+        hidden //= job.mesh.tensor
+    for kind, forward, backward in (("send", out, into), ("receive", into, out)):
+        yield kind, "pipeline", "activations", PAIR, forward * job.micro_batches, hidden
+        yield kind, "pipeline", "gradients", PAIR, backward * job.micro_batches, hidden
+
+
+def _shared(job: Job, kinds: Kinds, stage: int) -> Iterator[Item]:
+    """Parameters that their stage sends to the others that use them, and their gradients on the way back."""
+    for placement, number in kinds:
+        if stage in placement.stages and len(placement.stages) > 1:
+            size = placement.slice_size * job.param_bytes
+            owns = stage == placement.stages[0]
+            count = number * (len(placement.stages) - 1 if owns else 1)
+            yield "send", "pipeline", "weights" if owns else "gradients", PAIR, count, size
+            yield "receive", "pipeline", "gradients" if owns else "weights", PAIR, count, size
+
+
+def _parameters(job: Job, kinds: Kinds, stage: int) -> Iterator[Item]:
+    """Gradients over the devices that hold the same slice, and weights that the optimizer split.
+
+    Split gradients are added up part by part, so each micro-batch has its own reduce-scatter; so has each pass its own
+    gather where weights are let go in between.
+    """
+    gathers = 2 * job.micro_batches if job.lets_weights_go(stage) else 1
+    scatters = job.micro_batches if job.shard_level >= 2 else 1
+    for placement, number in kinds:
+        if placement.stages[0] != stage:
+            continue
+        group = "data" if placement.splits_layer or job.mesh.tensor == 1 else "stage"
+        holders = job.mesh.data if placement.splits_layer else job.mesh.stage_devices
+        if holders == 1:
+            continue
+        size = placement.slice_size * job.param_bytes
+        if placement.shards == 1:
+            # Each use of a table on its own stage has a sum of its own.
+            uses = 2 if placement.path == TABLE and reads_table(job) and job.mesh.stage == 1 else 1
+            yield "all-reduce", group, "gradients", holders, number * uses, size
+            continue
+        stored = placement.stored_size * job.param_bytes
+        yield "all-gather", group, "weights", placement.shards, number * gathers, stored
+        yield "reduce-scatter", group, "gradients", placement.shards, number * scatters, size
+        if placement.shards < holders:
+            yield "all-reduce", group, "gradients", holders // placement.shards, number, stored

@@ -1,0 +1,1 @@
+"""Answers over HTTP in the forms of the OpenAI API, and a page to chat with."""
