@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -7,6 +8,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
+
+
+@pytest.fixture(autouse=True)
+def untouched_logging():
+    """Leave the package's logger as it was: runs and tests give it handlers, levels and streams of their own."""
+    logger = logging.getLogger("mindformers")
+    handlers, level, propagates = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = handlers, propagates
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

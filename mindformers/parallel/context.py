@@ -20,14 +20,14 @@ CARRIED_LAYOUT: Dict[str, object] = {
     "parallel.parallel_mode": 0,
     "parallel_config.model_parallel": 1,
     "parallel_config.pipeline_stage": 1,
+    "parallel.enable_parallel_optimizer": False,
+    "parallel_config.optimizer_shard": False,
 }
-"""Key of the configuration -> the only value that a run of several processes carries out."""
+"""Key of the configuration -> the only value that a run of several processes carries out; one device splits nothing."""
 
 CARRIED_CHOICES: Dict[str, object] = {
     "parallel_config.micro_batch_num": 1,
     "micro_batch_interleave_num": 1,
-    "parallel.enable_parallel_optimizer": False,
-    "parallel_config.optimizer_shard": False,
     "recompute_config.recompute": False,
     "recompute_config.select_recompute": False,
 }

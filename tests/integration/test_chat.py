@@ -63,6 +63,16 @@ class Typist:
             if select.select([self.main], [], [], 1)[0]:
                 assert self._read(), f"the program has ended: {self.screen}"
 
+    def type_until(self, keys, pattern, seconds=5):
+        """Type keys again and again until a pattern shows: a signal that comes before a read begins is lost."""
+        deadline = time.monotonic() + PATIENCE
+        while not re.compile(pattern).search(self.screen, self._seen):
+            assert time.monotonic() < deadline, self.screen
+            self.type(keys)
+            if select.select([self.main], [], [], seconds)[0]:
+                assert self._read(), f"the program has ended: {self.screen}"
+        return self.read_until(pattern)
+
     def type(self, keys):
         os.write(self.main, keys.encode())
 
@@ -119,8 +129,7 @@ def test_a_conversation_in_a_terminal(folder):
         typist.read_until("> ")
         typist.type("half a li")
         typist.read_until("half a li")
-        typist.type("\x03")  # Ctrl-C at the prompt drops the line
-        typist.read_until("> ")
+        typist.type_until("\x03", "> ")  # Ctrl-C at the prompt drops the line
         typist.type("new\n")
         typist.read_until(r"\[new conversation\]")
         typist.read_until("> ")

@@ -174,7 +174,7 @@ def test_a_run_can_be_debugged_in_pynative_mode(tiny_flags, tmp_path):
         "--epochs",
         "1",
         "--num_samples",
-        "32",
+        "28",
         "--output_dir",
         tmp_path,
     )

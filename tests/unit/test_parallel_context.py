@@ -19,8 +19,6 @@ def run_of(text):
     [
         ("parallel_config: {micro_batch_num: 4}", "parallel_config.micro_batch_num is 4, runs take 1"),
         ("micro_batch_interleave_num: 2", "micro_batch_interleave_num is 2, runs take 1"),
-        ("parallel: {enable_parallel_optimizer: true}", "parallel.enable_parallel_optimizer is True, runs take False"),
-        ("parallel_config: {optimizer_shard: true}", "parallel_config.optimizer_shard is True, runs take False"),
         ("recompute_config: {recompute: true}", "recompute_config.recompute is True, runs take False"),
         ("recompute_config: {recompute: [3]}", r"recompute_config.recompute is \[3\], runs take False"),
         ("recompute_config: {select_recompute: true}", "recompute_config.select_recompute is True, runs take False"),
@@ -52,6 +50,15 @@ def test_a_layout_is_refused_in_every_run_of_several_processes(mode):
     text = f"run_mode: {mode}\nparallel: {{parallel_mode: 1}}\nparallel_config: {{model_parallel: 2}}\n"
     refuse_planned_only(run_of(text))
     with pytest.raises(UsageError, match="parallel_mode is 1, runs take 0; parallel_config.model_parallel is 2, runs"):
+        start(run_of(f"{text}use_parallel: true\n"))
+
+
+@pytest.mark.parametrize("key", ["parallel.enable_parallel_optimizer", "parallel_config.optimizer_shard"])
+def test_a_split_optimizer_is_refused_in_several_processes_and_means_nothing_in_one(key):
+    section, name = key.split(".")
+    text = f"run_mode: train\n{section}: {{{name}: true}}\n"
+    refuse_planned_only(run_of(text))
+    with pytest.raises(UsageError, match=f"{key} is True, runs take False"):
         start(run_of(f"{text}use_parallel: true\n"))
 
 
