@@ -18,6 +18,7 @@ _SHORT = {
         "AutoModel",
         "AutoModelForCausalLM",
         "AutoModelForMaskedLM",
+        "AutoModelForPreTraining",
         "AutoModelForQuestionAnswering",
         "AutoModelForSeq2SeqLM",
         "AutoModelForSequenceClassification",

@@ -124,6 +124,12 @@ class AutoModelForCausalLM(AutoModel):
     suffix = "ForCausalLM"
 
 
+class AutoModelForPreTraining(AutoModel):
+    """The model of masked tokens and sentence pairs of the families that were trained with both."""
+
+    suffix = "ForPreTraining"
+
+
 class AutoModelForMaskedLM(AutoModel):
     """The masked-token model of any family."""
 

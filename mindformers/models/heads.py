@@ -128,6 +128,7 @@ class MaskedLMHead(nn.Cell):
         if not arch.tied_head:
             self.weight = Parameter(initializer("zeros", (arch.vocab_size, arch.table_size)), name="weight")
         self.bias = Parameter(initializer("zeros", (arch.vocab_size,)), name="bias")
+        self.matmul = ops.MatMul(transpose_b=True)
 
     def construct(self, hidden_BTD, pooled_BD, table_VE, input_ids_BT, labels, start_positions, end_positions, noise):
         """Return logits, float32 [B, T, V], or the mean cross entropy over labels that are not -100."""
@@ -136,7 +137,8 @@ class MaskedLMHead(nn.Cell):
     def predict(self, hidden_BTD, table_VE, labels):
         """Return what `construct` returns, of what it takes."""
         features_BTE = self.norm(self.activation(self.transform(hidden_BTD)))
-        logits_BTV = functional.vocabulary_logits(features_BTE, table_VE if self.is_tied else self.weight, self.bias)
+        table_VE = table_VE if self.is_tied else self.weight
+        logits_BTV = functional.vocabulary_logits(features_BTE, table_VE, self.matmul, self.bias)
         if labels is None:
             return logits_BTV
         return functional.cross_entropy(
@@ -188,6 +190,7 @@ class VocabularyHead(nn.Cell):
         super().__init__()
         self.is_tied, self.normalizes, self.is_causal = arch.tied_head, arch.normalizes_head, arch.head == "causal_lm"
         self.scale = arch.hidden_size**-0.5 if arch.scales_head else 1.0
+        self.matmul = ops.MatMul(transpose_b=True)
         if not arch.tied_head:
             self.weight = Parameter(initializer("zeros", (arch.vocab_size, arch.hidden_size)), name="weight")
 
@@ -218,7 +221,7 @@ class VocabularyHead(nn.Cell):
             table_VD = functional.unit_rows(table_VD)
         if self.scale != 1.0:
             hidden_BTD = hidden_BTD * self.scale
-        return functional.vocabulary_logits(hidden_BTD, table_VD)
+        return functional.vocabulary_logits(hidden_BTD, table_VD, self.matmul)
 
     def aligned(self, labels, logits_BTV):
         """Return int32 [B, T]: the label that each place of the logits is compared with."""

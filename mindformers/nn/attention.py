@@ -11,22 +11,17 @@ from mindspore import dtype as mstype
 from mindspore import nn, ops
 
 from mindformers.arch.stacks import StackArch
+from mindformers.nn import functional
 from mindformers.nn.dropout import CROSS, SCORES, mask_at
 from mindformers.nn.linear import Linear
 from mindformers.nn.rope import Rotate
 
 
-class Attend(nn.Cell):
+class PlacedAttend(nn.Cell):
     """softmax(scale q k^T + biases) v (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1), with dropout at a rate.
 
     Two biases exist: one per key (padding, ALiBi), which in float32 is a column more in the product of q and k, and,
     when `has_score_bias`, one per pair of query and key (causal order, relative positions).
-
-    The backward pass is written out for few passes over [B, N, T, S]. Without dropout it takes the row sums of dP * P
-    from dO * O (Dao et al. 2022, arXiv:2205.14135, appendix B.2) and subtracts them in the product: at [8, 12, 384,
-    32] on CPU forward and backward take 30 ms, 65 to 85 with automatic differentiation. With M the dropout mask and R
-    the row sums, dS = P (M dO v^T - R) = (P M) (dO v^T) - P R: the mask need not be kept. Probabilities are stated
-    once more instead of taken as a second output: in a graph the compiler merges the two.
     """
 
     def __init__(self, scale: float, has_score_bias: bool = False, rate: float = 0.0, site: int = 0):
@@ -64,6 +59,17 @@ class Attend(nn.Cell):
             return self.mix(probs_BNTS, v_BNSH)
         kept_BNTS = probs_BNTS * mask_at(table, self.site, probs_BNTS.shape, probs_BNTS.dtype)
         return self.mix(kept_BNTS, v_BNSH) * self.kept_scale
+
+
+class Attend(PlacedAttend):
+    """`PlacedAttend` for one device.
+
+    The backward pass is written out for few passes over [B, N, T, S]. Without dropout it takes the row sums of dP * P
+    from dO * O (Dao et al. 2022, arXiv:2205.14135, appendix B.2) and subtracts them in the product: at [8, 12, 384,
+    32] on CPU forward and backward take 30 ms, 65 to 85 with automatic differentiation. With M the dropout mask and R
+    the row sums, dS = P (M dO v^T - R) = (P M) (dO v^T) - P R: the mask need not be kept. Probabilities are stated
+    once more instead of taken as a second output: in a graph the compiler merges the two.
+    """
 
     def bprop(self, q_BNTH, k_BNSH, v_BNSH, key_bias, score_bias, table, context_BNTH, grad_BNTH):
         """Gradients of q, k, v and the score bias; the rest is not trained."""
@@ -117,8 +123,9 @@ class Attention(nn.Cell):
         self.v = Linear(arch.hidden_size, arch.kv_heads * arch.head_size, arch.qkv_bias)
         self.o = Linear(self.width, arch.hidden_size, arch.out_bias)
         self.scale = 1.0 / math.sqrt(arch.head_size) if arch.scales_scores else 1.0
-        self.attend = Attend(self.scale, has_score_bias)
-        self.attend_with_dropout = Attend(self.scale, has_score_bias, arch.attention_dropout, index)
+        attend = PlacedAttend if functional.is_placed() else Attend
+        self.attend = attend(self.scale, has_score_bias)
+        self.attend_with_dropout = attend(self.scale, has_score_bias, arch.attention_dropout, index)
         self.rate = arch.attention_dropout
         self.kind = CROSS if is_cross else SCORES
         self.rotates = arch.positions == "rotary" and not is_cross

@@ -24,6 +24,7 @@ class Embedding(nn.Cell):
     def __init__(self, num_rows: int, size: int, padding_id: Optional[int] = None):
         super().__init__()
         self.weight = Parameter(initializer("zeros", (num_rows, size)), name="weight")
+        self.gather = ops.Gather()
         self.padding_id = padding_id
 
     def table(self):
@@ -32,7 +33,7 @@ class Embedding(nn.Cell):
 
     def construct(self, ids, table_VD=None):
         """Integer ids of any shape -> ids.shape + [D], float32."""
-        rows = functional.embedding(self.table() if table_VD is None else table_VD, ids)
+        rows = functional.embedding(self.table() if table_VD is None else table_VD, ids, self.gather)
         if self.padding_id is None:
             return rows
         is_padding = ops.broadcast_to(ops.equal(ids, self.padding_id).expand_dims(-1), rows.shape)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
 from mindspore import dtype as mstype
@@ -40,14 +41,26 @@ def compute_dtype(name: str, device: str):
     return dtype
 
 
+def is_placed():
+    """Say whether MindSpore's parallel compiler will split the operators of cells that are made now.
+
+    It (2.10) refuses cells with a backward pass of their own, where shapes of slices meet shapes of the whole; and a
+    table of dropout's masks that several operators read cannot be split.
+    """
+    return ms.get_auto_parallel_context("parallel_mode") in ("semi_auto_parallel", "auto_parallel")
+
+
 def readable(table_VD):
     """Return a table as float32 if it is bfloat16, whose rows and gradients the CPU cannot take or add (2.10)."""
     return table_VD.astype(mstype.float32) if table_VD.dtype == mstype.bfloat16 else table_VD
 
 
-def embedding(table_VD, ids):
-    """Return rows of `table_VD` for integer `ids` of any shape: ids.shape + [D], float32."""
-    return ops.gather(table_VD, ids, 0).astype(mstype.float32)
+def embedding(table_VD, ids, operator):
+    """Return rows of `table_VD` for integer `ids` of any shape: ids.shape + [D], float32.
+
+    `operator` is an ops.Gather that the cell holds.
+    """
+    return operator(table_VD, ids, 0).astype(mstype.float32)
 
 
 def layer_norm(x, weight, bias, operator):
@@ -143,17 +156,14 @@ def documents_bias(document_ids_BT):
     return ((1.0 - seen_BTT) * MASKED).expand_dims(1), seen_BTT.sum(-1).astype(mstype.int32) - 1
 
 
-_times_transposed = ops.MatMul(transpose_b=True)
-
-
-def vocabulary_logits(hidden, table_VD, bias_V=None):
+def vocabulary_logits(hidden, table_VD, operator, bias_V=None):
     """Return hidden [..., D] times the transposed table, plus bias, as float32 [..., V].
 
-    The table is never transposed itself, which takes longer than the product of a single row; BiasAdd, because a
-    broadcasting Add is costly.
+    `operator` is an ops.MatMul(transpose_b=True) that the cell holds: the table is never transposed itself, which takes
+    longer than the product of a single row. BiasAdd, because a broadcasting Add is costly.
     """
     rows = hidden.reshape(-1, hidden.shape[-1])
-    logits = _times_transposed(rows, table_VD.astype(rows.dtype)).astype(mstype.float32)
+    logits = operator(rows, table_VD.astype(rows.dtype)).astype(mstype.float32)
     if bias_V is not None:
         logits = ops.bias_add(logits, bias_V.astype(mstype.float32))
     return logits.reshape(hidden.shape[:-1] + (table_VD.shape[0],))

@@ -5,25 +5,34 @@ from __future__ import annotations
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import initializer
 
+from mindformers.nn import functional
 
-class AffineProduct(nn.Cell):
-    """x @ weight.T + bias on matrices of one dtype.
 
-    The backward pass is written out for the bias: at 3072 rows, 384 to 1536, it takes 34 ms with the bias gradient as
-    a product with a row of ones and 47 ms with the operator for it (CPU, MindSpore 2.10). BiasAdd rather than Add,
-    because a broadcasting Add keeps index tables of four times its output. Both operators can be placed by a plan.
-    """
+class PlacedAffineProduct(nn.Cell):
+    """x @ weight.T + bias on matrices of one dtype. BiasAdd, because a broadcasting Add keeps index tables of four
+    times its output on CPU (MindSpore 2.10)."""
 
     def __init__(self):
         super().__init__()
         self.matmul = ops.MatMul(transpose_b=True)
         self.bias_add = ops.BiasAdd()
-        self.matmul_plain = ops.MatMul()
-        self.matmul_transposed = ops.MatMul(transpose_a=True)
 
     def construct(self, x, weight, bias):
         """x [rows, in], weight [out, in], bias [out] -> [rows, out]."""
         return self.bias_add(self.matmul(x, weight), bias)
+
+
+class AffineProduct(PlacedAffineProduct):
+    """`PlacedAffineProduct` for one device.
+
+    The backward pass is written out for the bias: at 3072 rows, 384 to 1536, it takes 34 ms with the bias gradient as
+    a product with a row of ones and 47 ms with the operator for it (CPU, MindSpore 2.10).
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.matmul_plain = ops.MatMul()
+        self.matmul_transposed = ops.MatMul(transpose_a=True)
 
     def bprop(self, x, weight, bias, out, grad):
         """Gradients of x, weight and bias."""
@@ -56,7 +65,8 @@ class Linear(nn.Cell):
         self.has_bias = bias
         if bias:
             self.bias = Parameter(initializer("zeros", (out_size,)), name="bias")
-        self.product = AffineProduct() if bias else Product()
+        affine = PlacedAffineProduct if functional.is_placed() else AffineProduct
+        self.product = affine() if bias else Product()
         self.in_size, self.out_size = in_size, out_size
 
     def construct(self, x):

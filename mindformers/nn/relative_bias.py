@@ -41,6 +41,7 @@ class RelativeBias(nn.Cell):
     def __init__(self, num_heads: int, bidirectional: bool, num_buckets: int, max_distance: int):
         super().__init__()
         self.weight = Parameter(initializer("zeros", (num_buckets, num_heads)), name="weight")
+        self.gather = ops.Gather()
         self.max_distance = max_distance
         self.buckets = Tensor(distance_buckets(bidirectional, num_buckets, max_distance))
 
@@ -49,5 +50,5 @@ class RelativeBias(nn.Cell):
         distances_TS = key_positions_S.expand_dims(0) - query_positions_T.expand_dims(1)
         near_TS = ops.clamp(distances_TS, -self.max_distance, self.max_distance) + self.max_distance
         buckets_TS = ops.gather(self.buckets, near_TS, 0)
-        bias_TSN = functional.embedding(functional.readable(self.weight), buckets_TS)
+        bias_TSN = functional.embedding(functional.readable(self.weight), buckets_TS, self.gather)
         return bias_TSN.transpose(2, 0, 1).expand_dims(0)

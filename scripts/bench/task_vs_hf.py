@@ -29,6 +29,7 @@ HF_CLASSES = {
     "ForQuestionAnswering": "AutoModelForQuestionAnswering",
     "ForSequenceClassification": "AutoModelForSequenceClassification",
     "ForMaskedLM": "AutoModelForMaskedLM",
+    "ForPreTraining": "AutoModelForPreTraining",
     "ForSeq2SeqLM": "AutoModelForSeq2SeqLM",
     "ForTokenClassification": "AutoModelForTokenClassification",
 }
