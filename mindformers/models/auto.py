@@ -69,12 +69,18 @@ class AutoModel(Supported):
     """The base model of any family."""
 
     @classmethod
-    def from_pretrained(cls, source: Source, new_head: bool = False, revision: Optional[str] = None) -> Any:
+    def from_pretrained(
+        cls,
+        source: Source,
+        new_head: bool = False,
+        revision: Optional[str] = None,
+        adapter: Optional[Source] = None,
+    ) -> Any:
         """Return the model of a source with its weights; of a YAML file, with the weights that the file names.
 
         `AutoModel` itself makes the class that a YAML file names, if it names one. `new_head` lets a head that the
-        weights do not have start fresh. Raises CheckpointError with all mismatches, UsageError when the YAML file
-        names no weights.
+        weights do not have start fresh; `adapter` is a folder whose LoRA is added to the weights. Raises
+        CheckpointError with all mismatches, UsageError when the YAML file names no weights.
         """
         described = _described(source)
         if described is None:
@@ -87,11 +93,12 @@ class AutoModel(Supported):
                 f"model.model_config.checkpoint_name_or_path; {cls.__name__}.from_config(...) makes a fresh model"
             )
         if described is None:
-            return cls._class_for(AutoConfig.from_hf(read_config(folder))).from_pretrained(folder, new_head)
+            model_class = cls._class_for(AutoConfig.from_hf(read_config(folder)))
+            return model_class.from_pretrained(folder, new_head, adapter=adapter)
         model_class = cls._class_of(described)
         if _is_named(source) and _holds_config(folder):
-            return model_class.from_pretrained(folder, new_head)
-        return _filled(model_class(described.config), folder, new_head)
+            return model_class.from_pretrained(folder, new_head, adapter=adapter)
+        return _filled(model_class(described.config), folder, new_head, adapter)
 
     @classmethod
     def from_config(cls, config: Any) -> Any:
@@ -229,11 +236,11 @@ def _holds_config(place: Path) -> bool:
     return ((place if place.is_dir() else place.parent) / CONFIG).is_file()
 
 
-def _filled(model: Any, folder: Path, new_head: bool) -> Any:
+def _filled(model: Any, folder: Path, new_head: bool, adapter: Optional[Source]) -> Any:
     """Return `model` with the weights in a folder or file that need no config.json."""
     from mindformers.weights.restore import NEW_HEAD, load_weights
 
-    model.load_report = load_weights(model, folder, type(model).weight_map, NEW_HEAD if new_head else ())
+    model.load_report = load_weights(model, folder, type(model).weight_map, NEW_HEAD if new_head else (), adapter)
     model.source = folder
     model.set_train(False)
     return model

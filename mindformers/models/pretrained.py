@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Dict, List, Tuple, Type, TypeVar, Union
+from typing import Any, ClassVar, Dict, List, Optional, Tuple, Type, TypeVar, Union
 
 import mindspore as ms
 import numpy as np
@@ -41,17 +41,22 @@ class Pretrained:
 
     @classmethod
     def from_pretrained(
-        cls: Type[Model], source: Union[str, Path], new_head: bool = False, dtype: str = "float32"
+        cls: Type[Model],
+        source: Union[str, Path],
+        new_head: bool = False,
+        dtype: str = "float32",
+        adapter: Optional[Union[str, Path]] = None,
     ) -> Model:
         """Return the model with the weights in a folder that has a config.json.
 
         `new_head` lets a head that the weights do not have start fresh; `dtype` is the type of the weights in memory,
-        whatever it is in the file. Raises CheckpointError with all mismatches.
+        whatever it is in the file; `adapter` a folder in PEFT's layout, whose LoRA is added to the weights. Raises
+        CheckpointError with all mismatches, UsageError when there is no such adapter.
         """
         folder = find_weights(str(source))
         config = replace(cls.config_class.from_hf(read_config(folder)), param_init_type=dtype)
         model = cls(config, fill=new_head)
-        model.load_report = load_weights(model, folder, cls.weight_map, NEW_HEAD if new_head else ())
+        model.load_report = load_weights(model, folder, cls.weight_map, NEW_HEAD if new_head else (), adapter)
         model.source = folder
         model.set_train(False)
         return model

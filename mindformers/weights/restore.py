@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Union
 
 import numpy as np
 from mindspore import Tensor, nn
 
 from mindformers.errors import CheckpointError, counted
+from mindformers.weights.adapter import adapted
 from mindformers.weights.compare import mismatches
 from mindformers.weights.layout import cut
 from mindformers.weights.mapping import Plan, Step, WeightMap
@@ -43,14 +44,21 @@ class LoadReport:
 
 
 def load_weights(
-    model: nn.Cell, source: Path, weight_map: Optional[WeightMap] = None, new_parameters: Sequence[str] = ()
+    model: nn.Cell,
+    source: Path,
+    weight_map: Optional[WeightMap] = None,
+    new_parameters: Sequence[str] = (),
+    adapter: Optional[Union[str, Path]] = None,
 ) -> LoadReport:
     """Fill the parameters of `model` from a folder or file with our names or, through `weight_map`, another library's.
 
-    `new_parameters` are patterns of paths (``head.*``) that may be absent altogether and then stay as they are.
-    Raises CheckpointError with every missing, unexpected or misshapen name.
+    `new_parameters` are patterns of paths (``head.*``) that may be absent altogether and then stay as they are;
+    `adapter` is a folder whose low-rank changes are added to the weights. Raises CheckpointError with every missing,
+    unexpected or misshapen name.
     """
     files = read_weights(Path(source))
+    if adapter is not None:
+        files = adapted(files, Path(adapter))
     parameters = {item.name: item for item in model.get_parameters()}
     run_state = getattr(model, "run_state", ())
     wanted = [name for name in parameters if name not in run_state or name in files]

@@ -183,7 +183,7 @@ def test_damaged_weights_are_told_and_the_session_lives_on(folder, tmp_path):
     ("options", "said"),
     [
         (["--template", "nope"], "unknown chat template 'nope'. Known: alpaca, baichuan"),
-        (["--adapter", "x"], "cannot add adapters"),
+        (["--adapter", "x"], "x: no adapter, adapter_config.json cannot be read"),
         (["--max-new-tokens", "64"], "the model reads and writes 64 tokens in all"),
         (["--top-p", "2"], "top_p=2.0: it must be above 0 and at most 1"),
         (["--some.key=1"], "'mindformers chat' takes no configuration keys"),

@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from mindformers.chat.speaker import Speaker, sampled
 from mindformers.errors import UnknownNameError, UsageError
 from mindformers.generation.settings import GenerationConfig
 from mindformers.tokenizers.chat import ENDS, TEMPLATES
+from mindformers.weights.writers import save_safetensors
 from tests.unit.tiny_speaker import POSITIONS, write_speaker
 
 pytest.importorskip("jinja2", reason="needs: pip install 'mindformers[chat]'")
@@ -61,9 +63,19 @@ def test_an_unknown_template_is_refused_with_the_names_there_are(folder):
         Speaker.load(str(folder), template="zzz")
 
 
-def test_an_adapter_is_refused(folder):
-    with pytest.raises(UsageError, match="--adapter there: this version cannot add adapters"):
-        Speaker.load(str(folder), adapter="there")
+def test_an_adapter_changes_the_weights_it_names(folder, speaker, tmp_path):
+    factors = {"A": np.full((1, 32), 0.5, np.float32), "B": np.full((128, 1), 3, np.float32)}
+    name = "base_model.model.transformer.h.0.mlp.c_fc.lora_{}.weight"
+    save_safetensors(
+        tmp_path / "adapter_model.safetensors", {name.format(side): value for side, value in factors.items()}
+    )
+    settings = {"peft_type": "LORA", "lora_alpha": 2, "fan_in_fan_out": True}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    adapted = Speaker.load(str(folder), adapter=str(tmp_path))
+    pairs = zip(speaker.model.get_parameters(), adapted.model.get_parameters())
+    changes = {old.name: new.asnumpy() - old.asnumpy() for old, new in pairs if (new != old).any()}
+    assert list(changes) == ["layers.0.mlp.up.weight"]
+    np.testing.assert_allclose(changes["layers.0.mlp.up.weight"], 3.0, atol=1e-5)
 
 
 def test_a_folder_without_tokenizer_is_refused(tmp_path):
