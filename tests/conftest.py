@@ -16,6 +16,8 @@ def untouched_logging():
     logger = logging.getLogger("mindformers")
     handlers, level, propagates = list(logger.handlers), logger.level, logger.propagate
     yield
+    for handler in set(logger.handlers) - set(handlers):
+        handler.close()
     logger.handlers[:], logger.propagate = handlers, propagates
     logger.setLevel(level)
 
