@@ -20,6 +20,7 @@ from mindformers.log import banner, logger, start_files, start_stream
 from mindformers.optim.groups import decay_groups
 from mindformers.optim.scheduled import ScheduledOptimizer
 from mindformers.parallel import context as parallel
+from mindformers.parallel.apply import apply
 from mindformers.parallel.context import ParallelContext
 from mindformers.registry import MindFormerModuleType as Type
 from mindformers.runners import folders
@@ -218,7 +219,9 @@ def model(config: RunConfig, context: ParallelContext, given: Given, tokenizer_:
             ]
         )
     made = cls(*sizes, **section.arch.arguments())
-    if context.rank and hasattr(made, "dropout"):
+    if context.job is not None:
+        apply(made, context.job)  # where masks are functions of the place in the whole batch
+    elif context.rank and hasattr(made, "dropout"):
         made.dropout.set_seed(config.seed + context.rank)
     return made
 

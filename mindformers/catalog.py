@@ -196,6 +196,10 @@ _CATALOG: Dict[str, Dict[str, Entry]] = {
             aliases=("CheckpointMointor",),
         ),
         "EarlyStopping": Entry("mindformers.train.early_stopping:EarlyStopping", f"{OPTIONS}:EarlyStopping"),
+        "Freeze": Entry("mindformers.train.freeze:Freeze", "mindformers.config.callback_options:Freeze"),
+        "SampleText": Entry(
+            "mindformers.train.sample_text:SampleText", "mindformers.config.callback_options:SampleText"
+        ),
         "ObsMonitor": Entry(None, f"{OPTIONS}:ObsMonitor"),
     },
     Type.RUNNER: {

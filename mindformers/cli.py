@@ -89,13 +89,16 @@ def _dispatch(arguments: List[str]) -> int:
     plan.add_argument("--search", action="store_true", help="look for the fastest plan that fits")
     plan.add_argument("--hardware", choices=("910A", "910B", "CPU"), help="with --search; default: 910A")
     plan.add_argument("--json", action="store_true", help="print JSON")
+    plan.add_argument("--compile", action="store_true", help="let MindSpore's parallel compiler try it, and compare")
+    plan.add_argument("--rank", type=int, help="with --compile: the rank; default: 0")
+    plan.add_argument("--stages", action="store_true", help="with --compile: one rank of each stage in turn")
     plan.set_defaults(call=_plan)
 
-    launched = commands.add_parser("launch", help="run on several devices: start every rank of this machine")
+    about = "run on several devices: start every rank of this machine"
+    launched = commands.add_parser("launch", help=about, allow_abbrev=False)  # what remains goes to the ranks
     launched.add_argument("config", help="run file, or a name of 'mindformers list configs'")
     _add_launch_flags(launched)
     flags.add_run_flags(launched)
-    launched.allow_abbrev = False  # what is passed on to the ranks is what remains
     launched.set_defaults(call=_launch, given=arguments)
 
     listing = commands.add_parser("list", help="what there is: tasks, models, configs")
@@ -118,7 +121,18 @@ def _dispatch(arguments: List[str]) -> int:
     convert.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), help="default: as it is stored")
     convert.add_argument("--shard-size", default="5GB", help="largest weight file, e.g. 500MB, 5GB or 2GiB")
     convert.add_argument("--overwrite", action="store_true", help="replace the model that lies in the target")
+    for axis in ("tensor", "pipeline"):
+        about = f"ways of the {axis} axis that the target is cut into, with --to native"
+        convert.add_argument(f"--{axis}-model-parallel-size", type=int, default=1, help=about)
+    convert.add_argument("--type", metavar="7B", help="refuse a model that has not about so many parameters")
     convert.set_defaults(call=_convert)
+
+    resharded = commands.add_parser("reshard", help="change the layout of weights or of a training checkpoint")
+    resharded.add_argument("source", help="folder, whole or in pieces")
+    resharded.add_argument("target", help="folder to write")
+    resharded.add_argument("--to", required=True, help="data,tensor,stages, e.g. 1,2,2 or 1,1,1; or a run file")
+    resharded.add_argument("--format", choices=("safetensors", "ckpt"), default="safetensors", help="of the files")
+    resharded.set_defaults(call=_reshard)
 
     plot = commands.add_parser("plot", help="draw loss, learning rate, gradient norm and throughput of runs")
     plot.add_argument("runs", nargs="+", metavar="RUN", help="run folder, output folder or metrics.jsonl")
@@ -164,7 +178,7 @@ def _add_launch_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device_range", help="devices of the table that are this machine's, [a,b] for a to b - 1")
     parser.add_argument("--nodes", type=int, default=1, help="machines, without a rank table; default 1")
     parser.add_argument("--node_rank", type=int, help="number of this machine, from 0")
-    parser.add_argument("--scheduler", help="HOST[:PORT] of machine 0, where ranks find each other; port 8118")
+    parser.add_argument("--scheduler", help="HOST[:PORT] of machine 0, where ranks find each other; port 18118")
     parser.add_argument("--log_dir", default=".", help="where mf_parallelN/mindformers.log go; default: here")
 
 
@@ -219,7 +233,7 @@ def _preprocess(arguments: argparse.Namespace, free: Sequence[str]) -> int:
 def _plan(arguments: argparse.Namespace, free: Sequence[str]) -> int:
     from mindformers.parallel.command import Wanted, plan_command
 
-    names = ("devices", "memory", "global_batch", "hardware", "search")
+    names = ("devices", "memory", "global_batch", "hardware", "search", "compile", "rank", "stages")
     wanted = Wanted(**{name: getattr(arguments, name) for name in names}, as_json=arguments.json)
     print(plan_command(_checked(arguments, free), wanted))
     return 0
@@ -260,12 +274,22 @@ def _corpus(arguments: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _convert(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from mindformers.parallel.mesh import Mesh
     from mindformers.weights.convert import convert
     from mindformers.weights.writers import byte_count
 
-    shard_bytes = byte_count(arguments.shard_size)
-    names = arguments.source_names, arguments.target_names
-    print(convert(arguments.source, arguments.target, *names, arguments.dtype, shard_bytes, arguments.overwrite))
+    tensor, stage = arguments.tensor_model_parallel_size, arguments.pipeline_model_parallel_size
+    if min(tensor, stage) < 1:
+        raise UsageError(f"parallel sizes {tensor} and {stage}: each is at least 1")
+    how = arguments.dtype, byte_count(arguments.shard_size), arguments.overwrite, Mesh(1, tensor, stage), arguments.type
+    print(convert(arguments.source, arguments.target, arguments.source_names, arguments.target_names, *how))
+    return 0
+
+
+def _reshard(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from mindformers.train.reshard import reshard
+
+    print(reshard(arguments.source, Path(arguments.target), arguments.to, arguments.format))
     return 0
 
 

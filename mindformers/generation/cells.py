@@ -97,7 +97,9 @@ def caches(model: nn.Cell, attentions: list, name: str, rows: int, capacity: int
     """Return a cache for each of a decoder's attention layers."""
     made = nn.CellList(
         [
-            KeyValueCache(model.arch, rows, capacity, f"{name}.{index}", attention.scale, model.embed.dtype)
+            KeyValueCache(
+                model.arch, rows, capacity, f"{name}.{index}", attention.scale, model.embed.dtype, name == "memory"
+            )
             for index, attention in enumerate(attentions)
         ]
     )

@@ -41,15 +41,17 @@ class DecoderModel(nn.Cell):
         super().__init__()
         check_arch(arch)
         dtype = functional.compute_dtype(compute_dtype, ms.get_context("device_target"))
-        self.embed = Embeddings(arch, dtype)
-        self.layers = nn.CellList([PreNormBlock(arch, index, has_score_bias=True) for index in range(arch.num_layers)])
+        self.embed = Embeddings(arch, functional.stream_dtype(dtype))
+        self.layers = nn.CellList([PreNormBlock(arch, index, True, True, dtype) for index in range(arch.num_layers)])
+        self.has_kernels = functional.has_kernels(dtype)
         self.norm_out = norm(arch.norm, arch.hidden_size, arch.norm_eps)
+        self.is_placed = functional.is_placed()
         self.is_rotary, self.is_alibi = arch.positions == "rotary", arch.positions == "alibi"
         if self.is_rotary:
             self.angles = RotaryAngles(arch.rotary, arch.head_size)
         if self.is_alibi:
             self.slopes = Tensor(alibi_slopes(arch.num_heads).reshape(1, -1, 1, 1))
-        complete(self, arch, arch.num_layers, seed, fill, param_dtype)
+        complete(self, arch, arch.num_layers, seed, fill, param_dtype, dtype)
 
     def construct(
         self,
@@ -72,7 +74,9 @@ class DecoderModel(nn.Cell):
         if self.training and self.drops:
             noise = self.dropout.tables(self.dropout(), 0, input_ids.shape[0], input_ids.shape[1], 0)
         table_VE = self.embed.tokens.table()
-        hidden_BTD = self.decode(input_ids, attention_mask, position_ids, noise, table_VE, document_ids)
+        # MindSpore 2.10 loses a table that several stages use, beside a split optimizer, as an argument of the first.
+        shared_VE = None if self.is_placed else table_VE
+        hidden_BTD = self.decode(input_ids, attention_mask, position_ids, noise, shared_VE, document_ids)
         if self.has_head:
             return self.head(hidden_BTD, None, table_VE, input_ids, labels, start_positions, end_positions, noise)
         return hidden_BTD.astype(mstype.float32)
@@ -89,13 +93,13 @@ class DecoderModel(nn.Cell):
         key_bias = padding_bias(attention_mask_BT, input_ids_BT)
         positions_1T = ops.arange(length).astype(mstype.int32).expand_dims(0)
         if document_ids_BT is None:
-            score_bias = functional.causal_bias(length, length)
+            score_bias = None if self.has_kernels else functional.causal_bias(length, length)
         else:
             score_bias, places_BT = functional.documents_bias(document_ids_BT)
             position_ids_BT = places_BT if position_ids_BT is None else position_ids_BT
         rotation = None
         if self.is_rotary:
-            rotation = self.angles(positions_1T if position_ids_BT is None else position_ids_BT)
+            rotation = self.angles.first(length) if position_ids_BT is None else self.angles(position_ids_BT)
         if self.is_alibi:
             shape = (batch, self.slopes.shape[1], length, 1)
             distance = positions_1T.astype(mstype.float32).reshape(1, 1, -1, 1)

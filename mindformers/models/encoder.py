@@ -38,14 +38,14 @@ class EncoderModel(nn.Cell):
         super().__init__()
         check_arch(arch)
         dtype = functional.compute_dtype(compute_dtype, ms.get_context("device_target"))
-        self.embed = Embeddings(arch, dtype)
+        self.embed = Embeddings(arch, functional.stream_dtype(dtype))
         distinct = arch.num_layers if arch.distinct_layers is None else arch.distinct_layers
-        self.layers = nn.CellList([PostNormBlock(arch, index) for index in range(distinct)])
+        self.layers = nn.CellList([PostNormBlock(arch, index, dtype) for index in range(distinct)])
         self.layer_order = arch.layer_order
         self.shares_layers = arch.distinct_layers is not None
         self.has_sentences = arch.head == "pre_training"
         self.predicts_masked = self.has_sentences or arch.head == "masked_lm"
-        complete(self, arch, len(arch.layer_order), seed, fill, param_dtype)
+        complete(self, arch, len(arch.layer_order), seed, fill, param_dtype, dtype)
 
     def construct(
         self,

@@ -26,12 +26,13 @@ from mindformers.nn.relative_bias import RelativeBias
 class Half(nn.Cell):
     """One of the two stacks: relative positions, layers, output norm. Its layers share one table of positions."""
 
-    def __init__(self, arch: EncoderDecoderArch, is_decoder: bool):
+    def __init__(self, arch: EncoderDecoderArch, is_decoder: bool, dtype=mstype.float32):
         super().__init__()
         num_layers = arch.num_decoder_layers if is_decoder else arch.num_layers
         block = CrossBlock if is_decoder else PreNormBlock
         self.relative = RelativeBias(arch.num_heads, not is_decoder, arch.num_buckets, arch.max_distance)
-        self.layers = nn.CellList([block(arch, index, has_score_bias=True) for index in range(num_layers)])
+        self.layers = nn.CellList([block(arch, index, True, is_decoder, dtype) for index in range(num_layers)])
+        self.states_order = is_decoder and not functional.has_kernels(dtype)
         self.norm_out = norm(arch.norm, arch.hidden_size, arch.norm_eps)
         self.dropout = Dropout(arch.hidden_dropout, SUBLAYERS * num_layers + 1)
         self.is_decoder = is_decoder
@@ -42,7 +43,7 @@ class Half(nn.Cell):
         length = x_BTD.shape[1]
         positions_T = ops.arange(length).astype(mstype.int32)
         score_bias = self.relative(positions_T, positions_T)
-        if self.is_decoder:
+        if self.states_order:
             score_bias = score_bias + ops.broadcast_to(functional.causal_bias(length, length), score_bias.shape)
         for layer in self.layers:
             if self.is_decoder:
@@ -81,12 +82,12 @@ class EncoderDecoderModel(nn.Cell):
         super().__init__()
         check_arch(arch)
         dtype = functional.compute_dtype(compute_dtype, ms.get_context("device_target"))
-        self.embed = Embeddings(arch, dtype)
-        self.encoder = Half(arch, is_decoder=False)
-        self.decoder = Half(arch, is_decoder=True)
+        self.embed = Embeddings(arch, functional.stream_dtype(dtype))
+        self.encoder = Half(arch, False, dtype)
+        self.decoder = Half(arch, True, dtype)
         self.pad_token_id = arch.pad_token_id or 0
         self.start_token_id = arch.decoder_start_token_id
-        complete(self, arch, max(arch.num_layers, arch.num_decoder_layers), seed, fill, param_dtype)
+        complete(self, arch, max(arch.num_layers, arch.num_decoder_layers), seed, fill, param_dtype, dtype)
 
     def construct(
         self, input_ids, attention_mask=None, decoder_input_ids=None, decoder_attention_mask=None, labels=None

@@ -1,4 +1,6 @@
-"""What stands on a stack of layers, and its loss. All heads are called alike; each uses what it needs.
+"""What stands on a stack of layers, and its loss. All heads are made and called alike; each uses what it needs.
+
+`dtype` is what the branches of the stack compute in.
 
 Shape suffixes: B batch, T tokens, D hidden, E table width, V vocabulary, L labels.
 """
@@ -14,8 +16,9 @@ from mindspore.common.initializer import initializer
 from mindformers.arch.stacks import StackArch
 from mindformers.nn import functional
 from mindformers.nn.dropout import AT_HEAD, FreshDropout
-from mindformers.nn.linear import Linear
+from mindformers.nn.linear import Linear, TableProduct
 from mindformers.nn.norm import norm
+from mindformers.nn.token_losses import VocabularyLosses
 
 IGNORED = -100
 """Label of a position that does not count (PyTorch's convention)."""
@@ -26,7 +29,7 @@ class SpanHead(nn.Cell):
 
     takes_labels = False
 
-    def __init__(self, arch: StackArch):
+    def __init__(self, arch: StackArch, dtype=mstype.float32):
         super().__init__()
         self.span = Linear(arch.hidden_size, 2)
 
@@ -46,7 +49,7 @@ class TokenClassifier(nn.Cell):
 
     takes_labels = True
 
-    def __init__(self, arch: StackArch):
+    def __init__(self, arch: StackArch, dtype=mstype.float32):
         super().__init__()
         self.dropout = FreshDropout(arch.classifier_dropout, AT_HEAD)
         self.classifier = Linear(arch.hidden_size, arch.num_labels)
@@ -66,7 +69,7 @@ class SequenceClassifier(nn.Cell):
 
     takes_labels = True
 
-    def __init__(self, arch: StackArch):
+    def __init__(self, arch: StackArch, dtype=mstype.float32):
         super().__init__()
         self.reads, self.pad_token_id = arch.classifier, arch.pad_token_id
         self.dropout = FreshDropout(arch.classifier_dropout, AT_HEAD)
@@ -119,7 +122,7 @@ class MaskedLMHead(nn.Cell):
 
     takes_labels = True
 
-    def __init__(self, arch: StackArch):
+    def __init__(self, arch: StackArch, dtype=mstype.float32):
         super().__init__()
         self.transform = Linear(arch.hidden_size, arch.table_size)
         self.activation = functional.activation(arch.head_activation)
@@ -128,7 +131,8 @@ class MaskedLMHead(nn.Cell):
         if not arch.tied_head:
             self.weight = Parameter(initializer("zeros", (arch.vocab_size, arch.table_size)), name="weight")
         self.bias = Parameter(initializer("zeros", (arch.vocab_size,)), name="bias")
-        self.matmul = ops.MatMul(transpose_b=True)
+        self.matmul = TableProduct()
+        self.losses = VocabularyLosses(IGNORED, True, dtype)
 
     def construct(self, hidden_BTD, pooled_BD, table_VE, input_ids_BT, labels, start_positions, end_positions, noise):
         """Return logits, float32 [B, T, V], or the mean cross entropy over labels that are not -100."""
@@ -138,19 +142,17 @@ class MaskedLMHead(nn.Cell):
         """Return what `construct` returns, of what it takes."""
         features_BTE = self.norm(self.activation(self.transform(hidden_BTD)))
         table_VE = table_VE if self.is_tied else self.weight
-        logits_BTV = functional.vocabulary_logits(features_BTE, table_VE, self.matmul, self.bias)
         if labels is None:
-            return logits_BTV
-        return functional.cross_entropy(
-            logits_BTV.reshape(-1, logits_BTV.shape[-1]), labels.reshape(-1).astype(mstype.int32), IGNORED
-        )
+            return functional.vocabulary_logits(features_BTE, table_VE, self.matmul, self.bias)
+        labels_R = labels.reshape(-1).astype(mstype.int32)
+        return functional.weighted_mean(*self.losses(features_BTE, table_VE, self.bias, labels_R))
 
 
 class PreTrainingHead(MaskedLMHead):
     """A masked-LM head, and what `arch.sentence_task` says of two texts, read from the pooled first token."""
 
-    def __init__(self, arch: StackArch):
-        super().__init__(arch)
+    def __init__(self, arch: StackArch, dtype=mstype.float32):
+        super().__init__(arch, dtype)
         self.dropout = FreshDropout(
             arch.classifier_dropout if arch.sentence_task == "sentence_order" else 0.0, AT_HEAD
         )  # BERT reads the pooled token as it is, ALBERT drops parts of it
@@ -186,11 +188,12 @@ class VocabularyHead(nn.Cell):
 
     takes_labels = True
 
-    def __init__(self, arch: StackArch):
+    def __init__(self, arch: StackArch, dtype=mstype.float32):
         super().__init__()
         self.is_tied, self.normalizes, self.is_causal = arch.tied_head, arch.normalizes_head, arch.head == "causal_lm"
         self.scale = arch.hidden_size**-0.5 if arch.scales_head else 1.0
-        self.matmul = ops.MatMul(transpose_b=True)
+        self.matmul = TableProduct()
+        self.losses = VocabularyLosses(IGNORED, False, dtype)
         if not arch.tied_head:
             self.weight = Parameter(initializer("zeros", (arch.vocab_size, arch.hidden_size)), name="weight")
 
@@ -200,35 +203,37 @@ class VocabularyHead(nn.Cell):
         On causal models the label of a token is compared with the logits of the token before it; labels may have one
         token more than the text, the one that follows it.
         """
-        logits_BTV = self.logits(hidden_BTD, table_VE)
         if labels is None:
-            return logits_BTV
-        labels_BT = self.aligned(labels, logits_BTV)
-        return functional.cross_entropy(logits_BTV.reshape(-1, logits_BTV.shape[-1]), labels_BT.reshape(-1), IGNORED)
+            return self.logits(hidden_BTD, table_VE)
+        labels_R = self.aligned(labels, hidden_BTD).reshape(-1)
+        return functional.weighted_mean(*self.losses(*self.factors(hidden_BTD, table_VE), None, labels_R))
 
     def row_losses(self, hidden_BTD, table_VE, labels):
         """Return the sum of the losses of each row and the number of its labels that count, each float32 [B]."""
-        logits_BTV = self.logits(hidden_BTD, table_VE)
-        labels_BT = self.aligned(labels, logits_BTV)
-        rows = logits_BTV.reshape(-1, logits_BTV.shape[-1])
-        losses, weights = functional.token_losses(rows, labels_BT.reshape(-1), IGNORED)
+        labels_BT = self.aligned(labels, hidden_BTD)
+        losses, weights = self.losses(*self.factors(hidden_BTD, table_VE), None, labels_BT.reshape(-1))
         return losses.reshape(labels_BT.shape).sum(1), weights.reshape(labels_BT.shape).sum(1)
 
     def logits(self, hidden_BTD, table_VE):
         """Return float32 [B, T, V]."""
+        hidden_BTD, table_VD = self.factors(hidden_BTD, table_VE)
+        return functional.vocabulary_logits(hidden_BTD, table_VD, self.matmul)
+
+    def factors(self, hidden_BTD, table_VE):
+        """Return the hidden states and the table whose product the logits are."""
         table_VD = table_VE if self.is_tied else self.weight
         if self.normalizes:
             table_VD = functional.unit_rows(table_VD)
         if self.scale != 1.0:
             hidden_BTD = hidden_BTD * self.scale
-        return functional.vocabulary_logits(hidden_BTD, table_VD, self.matmul)
+        return hidden_BTD, table_VD
 
-    def aligned(self, labels, logits_BTV):
-        """Return int32 [B, T]: the label that each place of the logits is compared with."""
+    def aligned(self, labels, hidden_BTD):
+        """Return int32 [B, T]: the label that the logits of each place are compared with."""
         labels_BT = labels.astype(mstype.int32)
         if not self.is_causal:
             return labels_BT
-        if labels_BT.shape[1] == logits_BTV.shape[1] + 1:
+        if labels_BT.shape[1] == hidden_BTD.shape[1] + 1:
             return labels_BT[:, 1:]
         nothing_B1 = ops.full((labels_BT.shape[0], 1), IGNORED, dtype=mstype.int32)
         return ops.concat((labels_BT[:, 1:], nothing_B1), 1)

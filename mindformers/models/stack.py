@@ -25,12 +25,12 @@ def check_arch(arch: StackArch) -> None:
 
 
 def complete(
-    model: nn.Cell, arch: StackArch, num_layers: int, seed: Optional[int], fill: bool, param_dtype: str
+    model: nn.Cell, arch: StackArch, num_layers: int, seed: Optional[int], fill: bool, param_dtype: str, dtype
 ) -> None:
     """Give a model with embeddings and layers its head, dropout counter and first weights, in evaluation mode.
 
     `seed` decides weights and dropout masks; by default the one of mindspore.set_seed, or 0. With `fill` False
-    parameters stay zero, for a caller that loads all of them.
+    parameters stay zero, for a caller that loads all of them. `dtype` is what branches compute in.
     """
     model.arch, model.head_kind = arch, arch.head
     model.has_pooler = has_pooler(arch)
@@ -39,11 +39,11 @@ def complete(
     model.has_head = arch.head in HEADS
     model.takes_labels = False
     if model.has_head:
-        model.head = HEADS[arch.head](arch)
+        model.head = HEADS[arch.head](arch, dtype)
         model.takes_labels = HEADS[arch.head].takes_labels
     model.seed = (ms.get_seed() or 0) if seed is None else seed
     # Also without dropout, so that a checkpoint fits the model whatever the rates of the next run are.
-    model.dropout = DropoutNoise(arch, num_layers, model.seed)
+    model.dropout = DropoutNoise(arch, num_layers, model.seed, functional.has_kernels(dtype))
     model.drops = max(*model.dropout.rates, arch.embedding_dropout, arch.classifier_dropout) > 0.0
     if param_dtype != "float32":
         dtype = functional.dtype_named(param_dtype)

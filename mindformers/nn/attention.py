@@ -12,8 +12,9 @@ from mindspore import nn, ops
 
 from mindformers.arch.stacks import StackArch
 from mindformers.nn import functional
-from mindformers.nn.dropout import CROSS, SCORES, mask_at
-from mindformers.nn.linear import Linear
+from mindformers.nn.dropout import CROSS, SCORES, kept_from, mask_at, placed_mask
+from mindformers.nn.fused_attention import FusedAttend
+from mindformers.nn.linear import Linear, side_by_side
 from mindformers.nn.rope import Rotate
 
 
@@ -33,6 +34,11 @@ class PlacedAttend(nn.Cell):
         self.mix = ops.BatchMatMul()
         self.mix_transposed = ops.BatchMatMul(transpose_a=True)
         self.join = ops.Concat(-1)
+        self.kept_from = kept_from(rate)
+
+    def mask(self, key, probs_BNTS):
+        """Return 1 for scores that stay and 0 for those that are dropped."""
+        return placed_mask(key, self.site, probs_BNTS.shape, self.kept_from).astype(probs_BNTS.dtype)
 
     def probabilities(self, q_BNTH, k_BNSH, key_bias, score_bias):
         """Return the softmax, [B, N, T, S], summed in float32."""
@@ -57,7 +63,7 @@ class PlacedAttend(nn.Cell):
         probs_BNTS = self.probabilities(q_BNTH, k_BNSH, key_bias, score_bias)
         if self.rate == 0.0:
             return self.mix(probs_BNTS, v_BNSH)
-        kept_BNTS = probs_BNTS * mask_at(table, self.site, probs_BNTS.shape, probs_BNTS.dtype)
+        kept_BNTS = probs_BNTS * self.mask(table, probs_BNTS)
         return self.mix(kept_BNTS, v_BNSH) * self.kept_scale
 
 
@@ -71,6 +77,10 @@ class Attend(PlacedAttend):
     once more instead of taken as a second output: in a graph the compiler merges the two.
     """
 
+    def mask(self, table, probs_BNTS):
+        """As `PlacedAttend.mask`, read from a table."""
+        return mask_at(table, self.site, probs_BNTS.shape, probs_BNTS.dtype)
+
     def bprop(self, q_BNTH, k_BNSH, v_BNSH, key_bias, score_bias, table, context_BNTH, grad_BNTH):
         """Gradients of q, k, v and the score bias; the rest is not trained."""
         probs_BNTS = self.probabilities(q_BNTH, k_BNSH, key_bias, score_bias)
@@ -81,7 +91,7 @@ class Attend(PlacedAttend):
             centred_BNTS = self.scores(self.join((grad_BNTH, -row_sum_BNT1)), self.join((v_BNSH, one_BNS1)))
             grad_scores_BNTS = probs_BNTS * centred_BNTS
         else:
-            kept_BNTS = probs_BNTS * mask_at(table, self.site, probs_BNTS.shape, probs_BNTS.dtype)
+            kept_BNTS = probs_BNTS * self.mask(table, probs_BNTS)
             grad_BNTH = grad_BNTH * self.kept_scale
             # Spread to full size first: a broadcasting product keeps index tables of four times its output on CPU.
             row_sum_BNTS = ops.broadcast_to(row_sum_BNT1, probs_BNTS.shape)
@@ -114,7 +124,14 @@ class Attention(nn.Cell):
     2023, arXiv:2305.13245).
     """
 
-    def __init__(self, arch: StackArch, index: int, has_score_bias: bool = False, is_cross: bool = False):
+    def __init__(
+        self,
+        arch: StackArch,
+        index: int,
+        has_score_bias: bool = False,
+        is_cross: bool = False,
+        is_causal: bool = False,
+    ):
         super().__init__()
         self.num_heads, self.kv_heads, self.head_size = arch.num_heads, arch.kv_heads, arch.head_size
         self.width = arch.num_heads * arch.head_size
@@ -131,6 +148,7 @@ class Attention(nn.Cell):
         self.rotates = arch.positions == "rotary" and not is_cross
         self.rotate = Rotate(arch.head_size, arch.rotary.interleaved)
         self.swap = ops.Transpose()
+        self.fused = FusedAttend(arch, index, is_cross, is_causal) if functional.has_kernels() else None
 
     def heads(self, x_BTD, count):
         """[B, T, count * H] -> [B, count, T, H]."""
@@ -153,6 +171,9 @@ class Attention(nn.Cell):
 
         Biases as in `Attend`; rotation from RotaryAngles; `noise` from DropoutNoise.tables in training.
         """
+        if self.fused is not None and x_BTD.dtype == mstype.bfloat16:
+            layers = (self.q, self.k, self.v)
+            return self.o(self.fused(x_BTD, source_BSD, layers, key_bias, score_bias, rotation, noise))
         q_BNTH = self.query(x_BTD, rotation)
         k_BKSH, v_BKSH = self.keys_values(source_BSD, rotation)
         k_BNSH, v_BNSH = self.spread(k_BKSH), self.spread(v_BKSH)
@@ -183,9 +204,14 @@ class Attention(nn.Cell):
 
     def extend(self, x_BTD, cache, places, score_bias, rotation=None):
         """As `construct` for the newest tokens of texts whose keys and values `cache`, a KeyValueCache, holds."""
+        if cache.fused is not None:
+            new_BTW = cache.project(x_BTD, *side_by_side((self.q, self.k, self.v)))
+            return self.o(cache.extend(new_BTW, places, score_bias, rotation))
         k_BKTH, v_BKTH = self.keys_values(x_BTD, rotation)
         return self.joined(cache(self.query(x_BTD, rotation), k_BKTH, v_BKTH, places, score_bias))
 
     def recall(self, x_BTD, cache, score_bias):
         """As `construct` for an encoder's output whose keys and values `cache` holds."""
+        if cache.fused is not None:
+            return self.o(cache.extend(self.q(x_BTD), None, score_bias, None))
         return self.joined(cache.recall(self.query(x_BTD, None), score_bias))

@@ -17,6 +17,8 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 
 from mindformers.arch.stacks import StackArch
+from mindformers.kernels import norm as kernels
+from mindformers.nn import functional
 
 HIDDEN, SCORES, CROSS, MLP, KEY = range(5)
 """Kinds of table, in the order of `DropoutNoise.tables`, and the key that further masks are made from."""
@@ -32,6 +34,9 @@ SUBLAYERS = 3
 
 GOLDEN = 0x9E3779B9
 """2^32 / golden ratio: spreads consecutive counters over all bits."""
+
+NO_WORDS = Tensor([0], mstype.int32)
+"""In the place of words where nothing is dropped."""
 
 SITE_ROWS = 101
 """Rows of the table between one site and the next; a prime, so that no head or sample meets its own mask again."""
@@ -64,6 +69,19 @@ def keep_table(num_rows, num_columns, kept_from, key, stream):
     return ops.greater_equal(rows * columns, kept_from)
 
 
+def placed_mask(key, site, shape, kept_from):
+    """Return what `mask_at` returns as bool, from the key of a kind alone, by operators that can be split.
+
+    A parallel compiler cannot split a table that many sites read; here every site makes a mask of its own.
+    """
+    rows = 1
+    for size in shape[:-1]:
+        rows = rows * size
+    row_words = odd_words(rows, key, 2 * site).reshape(shape[:-1] + (1,))
+    column_words = odd_words(shape[-1], key, 2 * site + 1)
+    return ops.greater_equal(ops.broadcast_to(row_words, shape) * ops.broadcast_to(column_words, shape), kept_from)
+
+
 class DropoutNoise(nn.Cell):
     """The tables of one training step, and the counter they come from.
 
@@ -72,7 +90,7 @@ class DropoutNoise(nn.Cell):
     the embeddings (0), then each sub-layer in order, then the output; attention and feed-forward count layers.
     """
 
-    def __init__(self, arch: StackArch, num_layers: int, seed: int):
+    def __init__(self, arch: StackArch, num_layers: int, seed: int, gives_words: bool = False):
         super().__init__()
         self.hidden_size, self.num_heads, self.mlp_size = arch.hidden_size, arch.num_heads, arch.intermediate_size
         self.rates = (arch.hidden_dropout, arch.attention_dropout, arch.mlp_dropout)
@@ -81,6 +99,7 @@ class DropoutNoise(nn.Cell):
         self.layer_extra = SITE_ROWS * (num_layers - 1)
         self.state = Parameter(start_state(seed), name="state", requires_grad=False)
         self.one_step = Tensor([0, 1], mstype.int32)
+        self.is_placed, self.gives_words = functional.is_placed(), gives_words
         self.advance = ops.AssignAdd()
 
     def set_seed(self, seed: int) -> None:
@@ -99,21 +118,33 @@ class DropoutNoise(nn.Cell):
 
         A table whose rate is 0, or without use, is None. `stream` numbers the stacks of a model. Shapes: hidden
         [B * S + sites, D], scores [B * N * S + sites, S], cross [B * N * S + sites, source] when `source` is not 0,
-        mlp [B * S + sites, F].
+        mlp [B * S + sites, F]. In a placed model there is a key in place of each table, for `placed_mask`, and for
+        kernels the words of its rows and columns, which give the same masks.
         """
         first = STREAMS * stream
+        if self.is_placed:
+            keys = ()
+            for kind in range(KEY):
+                keys += (scramble(key + Tensor(first + kind, mstype.uint32)),)
+            return (*keys, key + Tensor(first, mstype.uint32))
         hidden, scores, cross, mlp = None, None, None, None
         if self.rates[0] > 0.0:
             rows = batch * seq + self.hidden_extra
-            hidden = keep_table(rows, self.hidden_size, self.kept_from[0], key, first + 1)
+            hidden = self.table(rows, self.hidden_size, self.kept_from[0], key, first + 1)
         if self.rates[1] > 0.0:
             rows = batch * self.num_heads * seq + self.layer_extra
-            scores = keep_table(rows, seq, self.kept_from[1], key, first + 3)
+            scores = self.table(rows, seq, self.kept_from[1], key, first + 3)
             if source > 0:
-                cross = keep_table(rows, source, self.kept_from[1], key, first + 5)
+                cross = self.table(rows, source, self.kept_from[1], key, first + 5)
         if self.rates[2] > 0.0:
-            mlp = keep_table(batch * seq + self.layer_extra, self.mlp_size, self.kept_from[2], key, first + 7)
+            mlp = self.table(batch * seq + self.layer_extra, self.mlp_size, self.kept_from[2], key, first + 7)
         return hidden, scores, cross, mlp, key + Tensor(first, mstype.uint32)
+
+    def table(self, num_rows, num_columns, kept_from, key, stream):
+        """Return `keep_table`, or for kernels the words that it is made of."""
+        if self.gives_words:
+            return odd_words(num_rows, key, stream), odd_words(num_columns, key, stream + 1)
+        return keep_table(num_rows, num_columns, kept_from, key, stream)
 
 
 def start_state(seed: int) -> Tensor:
@@ -132,12 +163,26 @@ def shifted(noise, turn):
         return noise
     hidden, scores, cross, mlp, key = noise
     if hidden is not None:
-        hidden = hidden[SITE_ROWS * SUBLAYERS * turn :]
+        hidden = from_row(hidden, SITE_ROWS * SUBLAYERS * turn)
     if scores is not None:
-        scores = scores[SITE_ROWS * turn :]
+        scores = from_row(scores, SITE_ROWS * turn)
     if mlp is not None:
-        mlp = mlp[SITE_ROWS * turn :]
+        mlp = from_row(mlp, SITE_ROWS * turn)
     return hidden, scores, cross, mlp, key
+
+
+def from_row(table, first):
+    """Return a table, or its words, without the rows before `first`."""
+    if isinstance(table, tuple):
+        return table[0][first:], table[1]
+    return table[first:]
+
+
+def words_of(noise, kind, drops):
+    """Return the words of rows and columns that a kernel reads; without dropout they are of no use."""
+    if drops:
+        return noise[kind]
+    return NO_WORDS, NO_WORDS
 
 
 def mask_at(table, site, shape, dtype):
@@ -159,12 +204,37 @@ class Dropout(nn.Cell):
         super().__init__()
         self.rate, self.site, self.kind = rate, site, kind
         self.scale = 1.0 / (1.0 - rate)
+        self.is_placed, self.kept_from = functional.is_placed(), kept_from(rate)
+        self.kernel = kernels.Dropout(rate, site * SITE_ROWS) if functional.has_kernels() else None
 
     def construct(self, x, noise):
         """x [B, S, D]; `noise` from DropoutNoise.tables, or None outside training."""
         if not self.training or self.rate == 0.0:
             return x
+        if self.kernel is not None and isinstance(noise[self.kind], tuple):
+            return self.kernel(x, *noise[self.kind])
+        if self.is_placed:
+            return x * (placed_mask(noise[self.kind], self.site, x.shape, self.kept_from).astype(x.dtype) * self.scale)
         return x * (mask_at(noise[self.kind], self.site, x.shape, x.dtype) * self.scale)
+
+
+class ResidualDropout(Dropout):
+    """residual + dropout(branch)."""
+
+    def __init__(self, rate: float, site: int):
+        super().__init__(rate, site)
+        self.add_kernel, self.add_kernel_in_training = None, None
+        if functional.has_kernels():
+            self.add_kernel = kernels.Add(0.0, 0, mstype.bfloat16)
+            self.add_kernel_in_training = kernels.Add(rate, site * SITE_ROWS, mstype.bfloat16)
+
+    def construct(self, residual, branch, noise):
+        """Both [B, S, D]; `noise` as of `Dropout`."""
+        if self.add_kernel is not None and branch.dtype == mstype.bfloat16:
+            drops = self.training and self.rate > 0.0
+            kernel = self.add_kernel_in_training if drops else self.add_kernel
+            return kernel(residual, branch, *words_of(noise, self.kind, drops))
+        return residual + super().construct(branch, noise)
 
 
 class FreshDropout(nn.Cell):

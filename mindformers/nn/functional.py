@@ -16,6 +16,7 @@ from mindspore import Tensor, ops
 from mindspore import dtype as mstype
 
 from mindformers.errors import UsageError
+from mindformers.kernels import library
 from mindformers.log import logger
 
 MASKED = float(np.finfo(np.float32).min) / 4
@@ -33,12 +34,34 @@ def dtype_named(name: str):
 
 
 def compute_dtype(name: str, device: str):
-    """Return the dtype that activations have on `device`; CPU always computes in float32 and says so once a model."""
+    """Return the dtype that activations have on `device`.
+
+    A CPU computes in bfloat16 where the kernels do, else in float32, which the log says once a model.
+    """
     dtype = dtype_named(name)
-    if device == "CPU" and name != "float32":
+    if device == "CPU" and name != "float32" and not has_kernels(dtype):
         logger.info("compute_dtype %s: the CPU has no fast kernels for it, computing in float32", name)
         return mstype.float32
     return dtype
+
+
+def has_kernels(dtype=mstype.bfloat16):
+    """Say whether cells that are made now have kernels of the CPU for activations of `dtype` (mindformers.kernels)."""
+    return dtype == mstype.bfloat16 and not is_placed() and library.has_bfloat16()
+
+
+def infers_on_kernels():
+    """Say whether cells that are made now have kernels of the CPU for activations in float32 outside training."""
+    return not is_placed() and library.usable()
+
+
+def stream_dtype(dtype):
+    """Return the dtype of the residual stream beside branches of `dtype`: with kernels it stays float32.
+
+    Then only kernels meet bfloat16, which MindSpore's operators on CPU hardly know, and losses are those of a
+    framework that keeps the stream in float32 under automatic mixed precision.
+    """
+    return mstype.float32 if has_kernels(dtype) else dtype
 
 
 def is_placed():
@@ -159,7 +182,7 @@ def documents_bias(document_ids_BT):
 def vocabulary_logits(hidden, table_VD, operator, bias_V=None):
     """Return hidden [..., D] times the transposed table, plus bias, as float32 [..., V].
 
-    `operator` is an ops.MatMul(transpose_b=True) that the cell holds: the table is never transposed itself, which takes
+    `operator` is a TableProduct that the cell holds: the table is never transposed itself, which takes
     longer than the product of a single row. BiasAdd, because a broadcasting Add is costly.
     """
     rows = hidden.reshape(-1, hidden.shape[-1])
@@ -182,6 +205,11 @@ def cross_entropy(logits_BC, labels_B, ignore_index):
     0 when every row is ignored (PyTorch gives NaN there). Labels are integers in [0, C) or `ignore_index`.
     """
     losses_B, weight_B = token_losses(logits_BC, labels_B, ignore_index)
+    return weighted_mean(losses_B, weight_B)
+
+
+def weighted_mean(losses_B, weight_B):
+    """Return the sum of losses over that of their weights, a float32 scalar; 0 without any weight."""
     return losses_B.sum() / ops.maximum(weight_B.sum(), Tensor(1.0, mstype.float32))
 
 

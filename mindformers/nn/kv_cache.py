@@ -11,6 +11,9 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 
 from mindformers.arch.stacks import StackArch
+from mindformers.kernels import linear as kernels
+from mindformers.kernels.attention import HALVES, INTERLEAVED, NO_ROTARY, Form
+from mindformers.kernels.cache import CacheAttention
 from mindformers.nn import functional
 
 
@@ -22,9 +25,21 @@ class KeyValueCache(nn.Cell):
     [B * K * C, H]: ScatterUpdate writes rows in place (0.3 ms of 25 MB; ScatterNdUpdate on four dimensions 2 ms), and
     a reshape of what it returns is what the products read. Query heads that share a key stand in one product, so that
     keys are never repeated. No gradient.
+
+    With kernels of the CPU `fused` is one operator for all of it, which `extend` calls; a memory, whose keys are those
+    of an encoder, is only read by it.
     """
 
-    def __init__(self, arch: StackArch, rows: int, capacity: int, name: str, scale: float, dtype=mstype.float32):
+    def __init__(
+        self,
+        arch: StackArch,
+        rows: int,
+        capacity: int,
+        name: str,
+        scale: float,
+        dtype=mstype.float32,
+        is_memory: bool = False,
+    ):
         super().__init__()
         self.heads, self.size, self.scale = arch.kv_heads, arch.head_size, scale
         self.rows, self.capacity = rows, capacity
@@ -35,6 +50,22 @@ class KeyValueCache(nn.Cell):
         self.scores = ops.BatchMatMul(transpose_b=True)
         self.softmax = ops.Softmax(-1)
         self.mix = ops.BatchMatMul()
+        self.project, self.fused = None, None
+        if dtype == mstype.float32 and functional.infers_on_kernels():
+            self.project = kernels.Linear(3, arch.qkv_bias, dtype)
+            form = _form(arch, scale, is_memory)
+            self.fused = CacheAttention(form, capacity, not is_memory)
+            self.has_score_bias, self.nothing = form.has_score_bias, Tensor([0.0], mstype.float32)
+
+    def extend(self, new_BTW, places, score_bias, rotation):
+        """Return the context, [B, T, N * H], of queries, keys and values, or queries alone, as they were projected.
+
+        Heads stand side by side; arguments else as of `construct`, with the `rotation` that is not yet applied.
+        """
+        cosines, sines = (self.nothing, self.nothing) if rotation is None else rotation
+        if not self.has_score_bias:
+            score_bias = self.nothing
+        return self.fused(new_BTW, self.keys, self.values, places, score_bias, cosines, sines)
 
     def construct(self, q_BNTH, k_BKTH, v_BKTH, places, score_bias):
         """Keep the keys and values of new tokens at `places` and return the context of their queries, [B, N, T, H].
@@ -74,11 +105,27 @@ class KeyValueCache(nn.Cell):
         )
 
 
+def _form(arch: StackArch, scale: float, is_memory: bool) -> Form:
+    """Return what attention to a cache is; order of tokens is part of it, so only some positions need a bias."""
+    rotates = arch.positions == "rotary" and not is_memory
+    return Form(
+        heads=arch.num_heads,
+        kv_heads=arch.kv_heads,
+        size=arch.head_size,
+        scale=scale,
+        has_score_bias=is_memory or arch.positions in ("alibi", "relative"),
+        rotary=(INTERLEAVED if arch.rotary.interleaved else HALVES) if rotates else NO_ROTARY,
+    )
+
+
 def new_slots(start_B, count_B, length):
     """Return the slots of `length` new tokens a row and their positions, each int32 [B, T].
 
     A row has `start` tokens already and `count` real ones among the new; those after them share the last position.
+    A single new token is real.
     """
+    if length == 1:
+        return start_B.expand_dims(1), start_B.expand_dims(1)
     shape = (start_B.shape[0], length)
     steps_BT = ops.broadcast_to(ops.arange(length).astype(ms.int32).expand_dims(0), shape)
     slots_BT = steps_BT + ops.broadcast_to(start_B.expand_dims(1), shape)
@@ -105,5 +152,7 @@ def slot_bias(slots_BT, capacity):
 def last_of(hidden_BTD, count_B):
     """Return the hidden state of each row's last real token, [B, D]."""
     batch, length, size = hidden_BTD.shape
+    if length == 1:
+        return hidden_BTD.reshape(batch, size)
     rows = ops.arange(batch).astype(ms.int32) * length + count_B - 1
     return ops.gather(hidden_BTD.reshape(-1, size), rows, 0)

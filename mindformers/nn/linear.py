@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from mindspore import Parameter, nn, ops
+from mindspore import dtype as mstype
 from mindspore.common.initializer import initializer
 
+from mindformers.kernels import linear as kernels
 from mindformers.nn import functional
 
 
@@ -56,6 +58,20 @@ class Product(nn.Cell):
         return self.matmul(x, weight)
 
 
+class TableProduct(Product):
+    """`Product` with a large table; outside training in float32 a kernel, which reads the table once as it lies."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = kernels.Linear(1, False, mstype.float32) if functional.infers_on_kernels() else None
+
+    def construct(self, x, weight):
+        """As `Product`."""
+        if self.kernel is not None and not self.training and x.dtype == mstype.float32:
+            return self.kernel(x, (weight,), ())
+        return self.matmul(x, weight)
+
+
 class Linear(nn.Cell):
     """x @ weight.T + bias over the last dimension; weight [out, in], bias [out] if any, zero until initialized."""
 
@@ -68,10 +84,31 @@ class Linear(nn.Cell):
         affine = PlacedAffineProduct if functional.is_placed() else AffineProduct
         self.product = affine() if bias else Product()
         self.in_size, self.out_size = in_size, out_size
+        self.kernel = kernels.Linear(1, bias) if functional.has_kernels() else None
+        self.wide_kernel = kernels.Linear(1, bias, mstype.float32) if functional.infers_on_kernels() else None
 
     def construct(self, x):
         """x [..., in] -> [..., out] in x's dtype."""
+        if self.kernel is not None and x.dtype == mstype.bfloat16:
+            return self.kernel(x, *side_by_side((self,)))
+        if self.wide_kernel is not None and not self.training and x.dtype == mstype.float32:
+            return self.wide_kernel(x, *side_by_side((self,)))
         rows = x.reshape(-1, self.in_size)
         weight = self.weight.astype(x.dtype)
         out = self.product(rows, weight, self.bias.astype(x.dtype)) if self.has_bias else self.product(rows, weight)
         return out.reshape(x.shape[:-1] + (self.out_size,))
+
+
+def side_by_side(layers):
+    """Return the weights of some layers and their biases, as kernels read them, in two tuples."""
+    weights, biases = (), ()
+    for layer in layers:
+        weights += (for_kernel(layer.weight),)
+        if layer.has_bias:
+            biases += (for_kernel(layer.bias),)
+    return weights, biases
+
+
+def for_kernel(parameter):
+    """Return a parameter as kernels read it."""
+    return parameter if parameter.dtype == mstype.float32 else parameter.astype(mstype.float32)

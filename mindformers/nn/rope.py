@@ -10,6 +10,7 @@ from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
 from mindformers.arch.stacks import Rotary
+from mindformers.nn import functional
 
 
 class RotaryAngles(nn.Cell):
@@ -24,6 +25,7 @@ class RotaryAngles(nn.Cell):
         self.is_dynamic = rotary.scaling == "dynamic"
         self.position_scale = 1.0 / rotary.factor if rotary.scaling == "linear" else 1.0
         self.interleaved = rotary.interleaved
+        self.is_placed = functional.is_placed()
 
     def construct(self, position_ids_BT):
         """Integer positions [B, T] -> cosine and sine, each float32 [B, 1, T, H]."""
@@ -39,6 +41,16 @@ class RotaryAngles(nn.Cell):
             angles_BTH = ops.concat((angles, angles), -1)
         return ops.cos(angles_BTH).expand_dims(1), ops.sin(angles_BTH).expand_dims(1)
 
+    def first(self, length):
+        """Return what `construct` returns for the positions 0 to `length` - 1.
+
+        In a placed model these are constants: where layers lie on stages, MindSpore 2.10 splits the operators that make
+        them in ways that do not fit together.
+        """
+        if self.is_placed:
+            return constant_angles(self.rotary, self.head_size, length)
+        return self.construct(ops.arange(length).astype(mstype.int32).expand_dims(0))
+
     def stretched(self, length):
         """Return frequencies for `length` tokens: beyond the trained length theta grows so that the slowest one fits.
 
@@ -49,6 +61,20 @@ class RotaryAngles(nn.Cell):
         grown = length * (rotary.factor / rotary.trained_length) - (rotary.factor - 1.0)
         theta = rotary.theta * ops.pow(grown, self.head_size / (self.head_size - 2))
         return ops.exp(-ops.log(theta) * self.exponents)
+
+
+@ops.constexpr
+def constant_angles(rotary, head_size, length):
+    """Return cosine and sine of the first positions as `RotaryAngles` does, each float32 [1, 1, T, H]."""
+    exponents = np.arange(0, head_size, 2, dtype=np.float32) / head_size
+    theta, scale = rotary.theta, 1.0 / rotary.factor if rotary.scaling == "linear" else 1.0
+    if rotary.scaling == "dynamic":
+        grown = max(length, rotary.trained_length) * rotary.factor / rotary.trained_length - (rotary.factor - 1.0)
+        theta *= grown ** (head_size / (head_size - 2))
+    positions = np.arange(length, dtype=np.float32) * np.float32(scale)
+    angles = np.outer(positions, (1.0 / theta**exponents).astype(np.float32))
+    angles_TH = np.repeat(angles, 2, -1) if rotary.interleaved else np.concatenate((angles, angles), -1)
+    return Tensor(np.cos(angles_TH)[None, None]), Tensor(np.sin(angles_TH)[None, None])
 
 
 class Rotate(nn.Cell):

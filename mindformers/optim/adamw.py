@@ -1,14 +1,16 @@
-"""Adam and AdamW with bias correction, built on MindSpore's fused Adam operator."""
+"""Adam and AdamW with bias correction: MindSpore's fused Adam operator, or one kernel for all parameters."""
 
 from __future__ import annotations
 
 import math
-from typing import Optional, Sequence, Union
+from typing import Iterable, Optional, Sequence, Tuple, Union
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
 
+from mindformers.kernels import library
+from mindformers.kernels import optimizer as kernels
 from mindformers.optim.groups import ParameterGroup
 from mindformers.optim.scheduled import ScheduledOptimizer, check_betas
 
@@ -60,9 +62,28 @@ class Adam(ScheduledOptimizer):
         self.eps = Tensor(eps, ms.float32)
         self.log_beta1 = Tensor(_log_of_float32(beta1), ms.float32)
         self.log_beta2 = Tensor(_log_of_float32(beta2), ms.float32)
+        self.one = Tensor(1.0, ms.float32)
+        self.betas = beta1, beta2
+        self.kernel: Optional[kernels.Adam] = None
+        self.takes_factor = library.usable()
+        self.make_kernel()
 
-    def construct(self, gradients):
-        """Update all parameters, given their gradients in the same order."""
+    def make_kernel(self) -> None:
+        """Make the kernel that updates all parameters, when kernels are usable, for the groups that there are."""
+        if self.takes_factor:
+            self.kernel = kernels.Adam(*self.betas, self.decoupled, self.decays, self.group_of)
+
+    def set_apart(self, paths: Iterable[str]) -> Tuple[int, ...]:
+        """As `ScheduledOptimizer.set_apart`."""
+        numbers = super().set_apart(paths)
+        self.make_kernel()
+        return numbers
+
+    def construct(self, gradients, factor=None):
+        """Update all parameters, given their gradients in the same order, to be multiplied with `factor`.
+
+        A factor may be given to an optimizer that `takes_factor`.
+        """
         rate, updates = self.begin_update()
         # 1 - beta^t through expm1: the difference keeps its digits where beta^t is near one.
         first = -ops.expm1(updates * self.log_beta1)
@@ -70,8 +91,11 @@ class Adam(ScheduledOptimizer):
         corrected = rate * second / first
         rates = self.of_groups(corrected)
         decay_steps = ()
-        for decay, scale in zip(self.decays, self.scales):
-            decay_steps += (rate * (decay * scale),)
+        for decay, group_rate in zip(self.decays, self.of_groups(rate)):
+            decay_steps += (group_rate * decay,)
+        if self.kernel is not None:
+            scalars = (self.eps * second, self.one if factor is None else factor, *rates, *decay_steps)
+            return self.kernel(self.parameters, self.adam_m, self.adam_v, gradients, ops.stack(scalars))
         update = ops.partial(
             _update,
             rates,

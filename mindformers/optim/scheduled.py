@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence, Union
+from typing import Dict, Iterable, Optional, Sequence, Tuple, Union
 
 import mindspore as ms
 import numpy as np
@@ -10,6 +10,13 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from mindformers.errors import UsageError, counted, listing
 from mindformers.optim.groups import ParameterGroup
+
+PACE = "pace"
+"""Name of the parameter that says which groups are frozen; it follows from the step, so no checkpoint holds it."""
+
+
+def _times_pace(paces, group, square):
+    return square * paces[group]
 
 
 class ScheduledOptimizer(nn.Optimizer):
@@ -48,9 +55,42 @@ class ScheduledOptimizer(nn.Optimizer):
         self.group_of = tuple(number[name] for name in names)
         self.decays = tuple(float(group.weight_decay) for group in groups)
         self.scales = tuple(float(group.learning_rate_scale) for group in groups)
+        self._num_given = len(self.decays)
         self.curve = curve
         self.last_rate = Tensor([curve.size - 1], ms.int32)
         self.schedule_offset = Parameter(Tensor([0], ms.int32), name="schedule_offset", requires_grad=False)
+        self.pace: Optional[Parameter] = None
+
+    def set_apart(self, paths: Iterable[str]) -> Tuple[int, ...]:
+        """Put `paths` into groups of their own, which `freeze` can stop; return their numbers. Before the first step.
+
+        Raises:
+            UsageError: when one of them was set apart before.
+        """
+        chosen = set(paths)
+        twins: Dict[int, int] = {}
+        group_of = list(self.group_of)
+        apart = {group for group in group_of if group >= self._num_given}
+        for place, parameter in enumerate(self.parameters):
+            if parameter.name in chosen:
+                if group_of[place] in apart:
+                    raise UsageError(f"'{parameter.name}' is to be frozen twice; name each path in one Freeze alone")
+                group_of[place] = twins.setdefault(group_of[place], len(self.decays) + len(twins))
+        self.group_of = tuple(group_of)
+        self.decays += tuple(self.decays[group] for group in twins)
+        self.scales += tuple(self.scales[group] for group in twins)
+        self.pace = Parameter(Tensor(np.ones(len(self.decays), np.float32)), name=PACE, requires_grad=False)
+        return tuple(twins.values())
+
+    def freeze(self, groups: Sequence[int], frozen: bool = True) -> None:
+        """Keep groups that were set apart where they are, or let them go on; the compiled graph stays.
+
+        Frozen parameters neither move nor decay, and their gradients do not count in the norm. What the optimizer
+        keeps for them follows their gradients, so that the first steps afterwards have the right size.
+        """
+        paces = self.pace.asnumpy().copy()
+        paces[list(groups)] = 0.0 if frozen else 1.0
+        ops.assign(self.pace, Tensor(paces))
 
     def learning_rate_at(self, step: int) -> float:
         """Return the rate of the update that `step` updates precede."""
@@ -79,9 +119,16 @@ class ScheduledOptimizer(nn.Optimizer):
     def of_groups(self, rate):
         """Return `rate` at the pace of each group: one scalar a group, since launching kernels costs most."""
         rates = ()
-        for scale in self.scales:
-            rates += (rate * scale,)
+        for group, scale in enumerate(self.scales):
+            rates += (rate * scale if self.pace is None else rate * scale * self.pace[group],)
         return rates
+
+    def moving(self, squares):
+        """Return the scalars of all parameters, those of frozen ones as 0; after `set_apart`."""
+        paces = ()
+        for group in range(len(self.scales)):
+            paces += (self.pace[group],)
+        return self.hyper_map(ops.partial(_times_pace, paces), self.group_of, squares)
 
 
 def check_betas(beta1: float, beta2: float, eps: float) -> None:

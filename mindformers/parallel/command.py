@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Optional
 
 from mindformers.config.check import Checked
-from mindformers.config.model_files import DescribedModel
-from mindformers.config.parallel_job import arch_of, device_bytes, parallel_job
+from mindformers.config.parallel_job import device_bytes
 from mindformers.config.schema import RunConfig
 from mindformers.errors import UsageError
-from mindformers.listing import counted_head
+from mindformers.parallel.compile_command import compile_plan, compiled_data, compiled_text
 from mindformers.parallel.hardware import DEFAULT_HARDWARE, HARDWARE
 from mindformers.parallel.job import Job
 from mindformers.parallel.mesh import Mesh
 from mindformers.parallel.plan import make_plan
 from mindformers.parallel.report import plan_text, search_text
 from mindformers.parallel.report_data import plan_data, search_data
+from mindformers.parallel.run_job import job_of
 from mindformers.parallel.search import search
 
 
@@ -36,6 +35,12 @@ class Wanted:
     """Devices that a search reckons with, of `hardware.HARDWARE`."""
     search: bool = False
     as_json: bool = False
+    compile: bool = False
+    """Whether MindSpore compiles the job, too."""
+    rank: Optional[int] = None
+    """The rank that is compiled."""
+    stages: bool = False
+    """Whether one rank of each stage is compiled."""
 
 
 def plan_command(checked: Checked, wanted: Wanted) -> str:
@@ -46,7 +51,11 @@ def plan_command(checked: Checked, wanted: Wanted) -> str:
             raise UsageError(f"{name} is {value}; it must be at least 1")
     if wanted.hardware is not None and not wanted.search:
         raise UsageError(f"--hardware {wanted.hardware}: only --search reckons with it")
-    job, memory = _job(run), _memory(run, wanted)
+    if wanted.compile and wanted.search:
+        raise UsageError("--compile compiles one plan; write down what --search proposes, then compile that")
+    if (wanted.rank is not None or wanted.stages) and not wanted.compile:
+        raise UsageError("--rank and --stages say what --compile compiles; give --compile, too")
+    job, memory = job_of(run), _memory(run, wanted)
     if wanted.search:
         return _search(job, memory, wanted)
     if wanted.devices is not None:
@@ -54,7 +63,10 @@ def plan_command(checked: Checked, wanted: Wanted) -> str:
     if wanted.global_batch is not None:
         job = portioned(job, wanted.global_batch)
     plan = make_plan(job, memory)
-    return _json(plan_data(plan)) if wanted.as_json else plan_text(plan)
+    compiled = compile_plan(checked, plan, wanted.rank, wanted.stages) if wanted.compile else []
+    if wanted.as_json:
+        return _json({**plan_data(plan), **(compiled_data(compiled) if compiled else {})})
+    return "\n\n".join((plan_text(plan), *([compiled_text(plan, compiled)] if compiled else [])))
 
 
 def _search(job: Job, memory: Optional[int], wanted: Wanted) -> str:
@@ -69,16 +81,6 @@ def _search(job: Job, memory: Optional[int], wanted: Wanted) -> str:
 
 def _json(tree: object) -> str:
     return json.dumps(tree, indent=1)
-
-
-def _job(run: RunConfig) -> Job:
-    """Return the job of a run, with the head that its class or the family's published number has."""
-    model = run.model.model_config
-    if model is None or arch_of(run, "none") is None:
-        raise UsageError("a plan needs model.model_config with the type of a family, e.g. GPT2Config, and its sizes")
-    described = DescribedModel(Path(), run, model.options, run.model.arch.type if run.model.arch else None, None, {})
-    arch = model.options.arch(counted_head(described))
-    return parallel_job(run, arch)
 
 
 def _memory(run: RunConfig, wanted: Wanted) -> Optional[int]:

@@ -18,8 +18,9 @@ Kinds = Sequence[Tuple[Placement, int]]
 FLOAT32 = 4
 PAIR = 2
 """Devices that take part in sending: one of each of two stages."""
-VOCAB_SUMS = 2
-"""Float32 numbers a token that a split vocabulary's loss adds up: the row's greatest and the sum of exponentials."""
+VOCAB_SUMS = 5
+"""Float32 numbers a token that a split vocabulary's loss adds up: the row's greatest, the sum of exponentials and the
+logit of the label; the gradients of the last two."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,16 @@ def _layers(job: Job, stage: int) -> Iterator[Item]:
 
 
 def _vocabulary(job: Job, stage: int) -> Iterator[Item]:
-    """Sums over the parts of a split vocabulary."""
+    """Sums over the parts of a split vocabulary, and of gradients behind them.
+
+    MindSpore adds up the gradient where the forward pass had a sum, not in front of the product with the head.
+    """
     if job.ways("vocab") == 1:
         return
-    hidden = job.micro_tokens * job.arch.table_size * job.compute_bytes
-    if stage == 0:
-        yield "all-reduce", "tensor", "activations", job.mesh.tensor, job.micro_batches, hidden
+    if stage == 0:  # rows of the table are float32
+        rows = job.micro_tokens * job.arch.table_size * FLOAT32
+        yield "all-reduce", "tensor", "activations", job.mesh.tensor, 2 * job.micro_batches, rows
     if stage == job.mesh.stage - 1 and job.has_vocabulary_head:
-        yield "all-reduce", "tensor", "activations", job.mesh.tensor, job.micro_batches, hidden
         sums = VOCAB_SUMS * job.micro_batches
         yield "all-reduce", "tensor", "activations", job.mesh.tensor, sums, job.micro_tokens * FLOAT32
 
@@ -124,7 +127,8 @@ def _parameters(job: Job, kinds: Kinds, stage: int) -> Iterator[Item]:
     gathers = 2 * job.micro_batches if job.lets_weights_go(stage) else 1
     scatters = job.micro_batches if job.shard_level >= 2 else 1
     for placement, number in kinds:
-        if placement.stages[0] != stage:
+        # Another stage that uses a parameter adds up its part of the gradient itself only beside a split optimizer.
+        if stage not in placement.stages[: None if job.shard_level else 1]:
             continue
         group = "data" if placement.splits_layer or job.mesh.tensor == 1 else "stage"
         holders = job.mesh.data if placement.splits_layer else job.mesh.stage_devices
@@ -132,8 +136,8 @@ def _parameters(job: Job, kinds: Kinds, stage: int) -> Iterator[Item]:
             continue
         size = placement.slice_size * job.param_bytes
         if placement.shards == 1:
-            # Each use of a table on its own stage has a sum of its own.
-            uses = 2 if placement.path == TABLE and reads_table(job) and job.mesh.stage == 1 else 1
+            # Each use of a table has a sum of its own, unless micro-batches are added up in one place before.
+            uses = 2 if placement.path == TABLE and reads_table(job) and job.micro_batches == job.mesh.stage == 1 else 1
             yield "all-reduce", group, "gradients", holders, number * uses, size
             continue
         stored = placement.stored_size * job.param_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Dict
+from typing import Dict, List, Optional, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -15,6 +15,9 @@ from mindspore.communication import get_group_size, get_rank, init
 from mindformers.config.schema import RunConfig
 from mindformers.errors import UsageError
 from mindformers.log import logger
+from mindformers.parallel.engine_settings import engine_settings
+from mindformers.parallel.job import Job
+from mindformers.parallel.run_job import job_of
 
 CARRIED_LAYOUT: Dict[str, object] = {
     "parallel.parallel_mode": 0,
@@ -23,7 +26,7 @@ CARRIED_LAYOUT: Dict[str, object] = {
     "parallel.enable_parallel_optimizer": False,
     "parallel_config.optimizer_shard": False,
 }
-"""Key of the configuration -> the only value that a run of several processes carries out; one device splits nothing."""
+"""Key of the configuration -> the only value that a data parallel run carries out; one device splits nothing."""
 
 CARRIED_CHOICES: Dict[str, object] = {
     "parallel_config.micro_batch_num": 1,
@@ -41,6 +44,16 @@ class ParallelContext:
     device_target: str
     rank: int = 0
     num_ranks: int = 1
+    job: Optional[Job] = None
+    """The job that MindSpore's parallel compiler carries out; None where each process computes on its own."""
+
+    @property
+    def reader(self) -> Tuple[int, int]:
+        """Number of this process among those that read rows of their own, and how many these are.
+
+        In a compiled job every process reads the rows of all.
+        """
+        return (self.rank, self.num_ranks) if self.job is None else (0, 1)
 
     def agree(self, number: int) -> int:
         """Return rank 0's `number` on every rank."""
@@ -52,7 +65,9 @@ class ParallelContext:
 
 def start(config: RunConfig) -> ParallelContext:
     """Start the engine for a run; raises UsageError for a device that is not there or what no run carries out."""
-    refuse_planned_only(config)
+    job = compiled_job(config)
+    if job is None:
+        refuse_planned_only(config)
     section = config.context
     target = _device(section.device_target)
     _take_device(target, section.device_id)
@@ -68,21 +83,45 @@ def start(config: RunConfig) -> ParallelContext:
         ms.context.reset_auto_parallel_context()
         context = ParallelContext(target)
     else:
-        context = _join(config, target)
+        context = _join(config, target, job)
     ms.set_seed(config.seed)
     np.random.seed(config.seed)
     return context
 
 
-def refuse_planned_only(config: RunConfig) -> None:
-    """Raise UsageError with every value of `config` that a plan reckons with and this run would leave out."""
+def compiled_job(config: RunConfig) -> Optional[Job]:
+    """Return the job of a training run that MindSpore's parallel compiler carries out, None for any other run.
+
+    The compiler (2.10) takes Ascend devices only.
+    """
+    trains = config.run_mode in ("train", "finetune")
+    on_ascend = config.context.device_target != "CPU" and ms.get_context("device_target") == "Ascend"
+    return job_of(config) if config.use_parallel and trains and on_ascend and _planned_only(config) else None
+
+
+def start_compiler(job: Job, rank: int, target: str) -> ParallelContext:
+    """Start the engine for a process that compiles for `rank` of `job` on its own, and runs nothing."""
+    ms.set_device(target)
+    ms.set_context(mode=ms.GRAPH_MODE)
+    init()
+    ms.set_auto_parallel_context(**engine_settings(job, rank))
+    return ParallelContext(target, rank, job.mesh.devices, job)
+
+
+def _planned_only(config: RunConfig) -> List[str]:
+    """Return every value of `config` that a run without the parallel compiler would leave out."""
     carried: Dict[str, object] = {}
     if config.use_parallel:
         carried.update(CARRIED_LAYOUT)
     if config.run_mode in ("train", "finetune"):
         carried.update(CARRIED_CHOICES)
     given = {key: attrgetter(key)(config) for key in carried}
-    found = [f"{key} is {given[key]}, runs take {carried[key]}" for key in carried if given[key] != carried[key]]
+    return [f"{key} is {given[key]}, runs take {carried[key]}" for key in carried if given[key] != carried[key]]
+
+
+def refuse_planned_only(config: RunConfig) -> None:
+    """Raise UsageError with every value of `config` that a plan reckons with and this run would leave out."""
+    found = _planned_only(config)
     if found:
         raise UsageError(
             f"this version plans it, but carries out no run of it: {'; '.join(found)}. What runs is data parallel, "
@@ -117,19 +156,27 @@ def _device(wanted: str) -> str:
     return wanted
 
 
-def _join(config: RunConfig, target: str) -> ParallelContext:
+def _join(config: RunConfig, target: str, job: Optional[Job]) -> ParallelContext:
     if not any(name in os.environ for name in ("MS_ROLE", "RANK_TABLE_FILE", "MS_WORKER_NUM", "OMPI_COMM_WORLD_SIZE")):
         raise UsageError(
             "--use_parallel needs a launcher that starts every process: scripts/run_distribute.sh with a rank "
             "table, or msrun --worker_num=N --local_worker_num=N run_mindformer.py ..."
         )
     init()
-    context = ParallelContext(target, get_rank(), get_group_size())
-    ms.set_auto_parallel_context(
-        parallel_mode=ms.ParallelMode.DATA_PARALLEL,
-        gradients_mean=config.parallel.gradients_mean,
-        device_num=context.num_ranks,
-    )
+    context = ParallelContext(target, get_rank(), get_group_size(), job)
+    if job is None:
+        ms.set_auto_parallel_context(
+            parallel_mode=ms.ParallelMode.DATA_PARALLEL,
+            gradients_mean=config.parallel.gradients_mean,
+            device_num=context.num_ranks,
+        )
+    elif context.num_ranks != job.mesh.devices:
+        raise UsageError(
+            f"{context.num_ranks} processes were started, but data_parallel {job.mesh.data} x model_parallel "
+            f"{job.mesh.tensor} x pipeline_stage {job.mesh.stage} take {job.mesh.devices}; start as many"
+        )
+    else:
+        ms.set_auto_parallel_context(**engine_settings(job, context.rank))
     logger.info("rank %d of %d on %s", context.rank, context.num_ranks, target)
     return context
 

@@ -10,7 +10,7 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 from mindformers.arch.paths import ParameterSpec, parameter_table
 from mindformers.arch.stacks import EncoderDecoderArch
 from mindformers.parallel.job import Job
-from mindformers.parallel.mesh import Axis
+from mindformers.parallel.mesh import Axis, Mesh
 from mindformers.parallel.rules import dims_of
 
 TABLE = "embed.tokens.weight"
@@ -48,6 +48,10 @@ class Placement:
     def stored_shape(self) -> Tuple[int, ...]:
         """Sizes of what a device of the owning stage keeps between steps."""
         return (self.slice_shape[0] // self.shards, *self.slice_shape[1:])
+
+    def copies(self, mesh: Mesh) -> int:
+        """Return the number of a stage's devices that keep the same part between steps."""
+        return mesh.stage_devices // (mesh.tensor if self.splits_layer else 1) // self.shards
 
     @property
     def splits_layer(self) -> bool:

@@ -47,7 +47,11 @@ PARAMETERS: Tuple[Tuple[str, Dims], ...] = (
 )
 """Pattern of canonical paths -> logical axis of each dimension, None for a whole one; the first match holds."""
 
+TOKENS: Dims = ("batch", "sequence")
+"""Axes of the ids of tokens."""
+
 OPERATORS: Tuple[Tuple[str, Tuple[Dims, ...]], ...] = (
+    ("*embed.tokens.gather", (("vocab", None), TOKENS)),
     ("*layers.*.q.product.matmul", (("batch", None), ("heads", None))),
     ("*layers.*.[kv].product.matmul", (("batch", None), ("kv_heads", None))),
     ("*layers.*.o.product.matmul", (("batch", "heads"), (None, "heads"))),
@@ -56,10 +60,23 @@ OPERATORS: Tuple[Tuple[str, Tuple[Dims, ...]], ...] = (
     ("*layers.*.mlp.down.product.matmul", (("batch", "mlp"), (None, "mlp"))),
     ("*layers.*.attend*.scores", (("batch", "heads", None, None), ("batch", "heads", None, None))),
     ("*layers.*.attend*.mix", (("batch", "heads", None, None), ("batch", "heads", None, None))),
+    ("head.losses.product.matmul", (("batch", None), ("vocab", None))),
+    ("head.losses.losses.greatest", (("batch", "vocab"),)),
+    ("head.losses.losses.centre", (("batch", "vocab"), ("batch", None))),
+    ("head.losses.losses.exponential", (("batch", "vocab"),)),
+    ("head.losses.losses.total", (("batch", "vocab"),)),
+    ("head.losses.losses.log", (("batch",),)),
+    ("head.losses.losses.one_hot", (("batch", "vocab"), (), ())),
+    ("head.losses.losses.pick", (("batch", "vocab"), ("batch", "vocab"))),
+    ("head.losses.losses.picked", (("batch", "vocab"),)),
 )
 """Pattern of operators (path of a cell, name of its operator) -> logical axes of each input.
 
 These decide; MindSpore's propagation places every other operator to fit them."""
+
+SEQUENCE_OUTPUTS: Tuple[str, ...] = ("*layers.*.o.product.matmul", "*layers.*.mlp.down.product.matmul")
+"""Patterns of the products whose sums a split sequence scatters: the rows of their output are split by batch and
+sequence."""
 
 
 @functools.cache

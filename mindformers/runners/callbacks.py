@@ -6,16 +6,18 @@ import json
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, ContextManager, Dict, List, Optional
 
 import numpy as np
 from mindspore.train.callback import Callback
 
 from mindformers.catalog import REGISTRY
-from mindformers.config import options
+from mindformers.config import callback_options, options
 from mindformers.config.component import Component
 from mindformers.config.explain import explain
 from mindformers.errors import UsageError
+from mindformers.generation.generate import Call
+from mindformers.generation.settings import TEXT_ALONE
 from mindformers.parallel.flops import flops
 from mindformers.parallel.job import Job
 from mindformers.parallel.mesh import Mesh
@@ -25,11 +27,13 @@ from mindformers.runners.session import Session
 from mindformers.train.checkpoint_callback import CheckpointMonitor
 from mindformers.train.early_stopping import EarlyStopping
 from mindformers.train.eval_callback import EvalCallback
+from mindformers.train.freeze import Freeze
 from mindformers.train.guard import FiniteGuard
 from mindformers.train.hooks import in_order, load_states
 from mindformers.train.loss_monitor import LossMonitor
 from mindformers.train.profile_callback import ProfileMonitor
 from mindformers.train.progress import Progress
+from mindformers.train.sample_text import SampleText
 from mindformers.train.scalars import ScalarWriter
 from mindformers.train.stop import StopOnSignal
 from mindformers.train.throughput import StepWork
@@ -62,6 +66,10 @@ def training_callbacks(
             built.append(LossMonitor(progress, _work(session), chosen.per_print_times, scalars))
         elif isinstance(chosen, options.EarlyStopping):
             built.append(_early_stopping(chosen, evaluation))
+        elif isinstance(chosen, callback_options.Freeze):
+            built.append(_freeze(session, chosen, progress))
+        elif isinstance(chosen, callback_options.SampleText):
+            built += _sample_text(session, chosen, progress)
         elif isinstance(chosen, options.ObsMonitor):
             _refuse_store(config.aicc_config.obs_path)
         elif not isinstance(chosen, (options.SummaryMonitor, options.CheckpointMonitor)):
@@ -69,7 +77,7 @@ def training_callbacks(
     if not any(isinstance(callback, LossMonitor) for callback in built):
         built.append(LossMonitor(progress, _work(session), None, scalars))
     if config.profile:
-        built.append(_profile(session))
+        built.append(_profile(session, progress))
     built += session.given.callbacks
     if session.start.saved is not None:
         load_states(built, session.start.saved.callbacks)
@@ -91,8 +99,7 @@ def _evaluation(session: Session, progress: Progress, scalars: ScalarWriter) -> 
     every_steps = session.config.eval_steps or 0
 
     def evaluate() -> Dict[str, Any]:
-        average = session.state.average
-        with average.in_place_of_weights() if average is not None else nullcontext():
+        with _averaged(session):
             return session.evaluate()
 
     return EvalCallback(
@@ -104,6 +111,34 @@ def _evaluation(session: Session, progress: Progress, scalars: ScalarWriter) -> 
         watch=session.task.main_metric,
         watch_max=session.task.larger_is_better,
     )
+
+
+def _averaged(session: Session) -> ContextManager[None]:
+    """Return a context in which the model has its averaged weights, when there are any."""
+    average = session.state.average
+    return average.in_place_of_weights() if average is not None else nullcontext()
+
+
+def _freeze(session: Session, chosen: callback_options.Freeze, progress: Progress) -> Freeze:
+    steps = progress.steps_per_epoch
+    start = chosen.from_step if chosen.from_epoch is None else chosen.from_epoch * steps
+    end = chosen.until_step if chosen.until_epoch is None else chosen.until_epoch * steps
+    return Freeze(progress, session.state.optimizer, chosen.paths, start or 0, end)
+
+
+def _sample_text(session: Session, chosen: callback_options.SampleText, progress: Progress) -> List[Callback]:
+    """Return the callback on the first rank; the others wait for it at their next step."""
+    if session.context.rank:
+        return []
+    asked = {"max_new_tokens": chosen.max_new_tokens, "do_sample": chosen.do_sample, "seed": session.config.seed}
+    asked.update(TEXT_ALONE, num_return_sequences=1)
+    call = Call.of(session.model, chosen.prompts, None, session.tokenizer, None, asked)
+
+    def write() -> List[str]:
+        with _averaged(session):
+            return call.result()
+
+    return [SampleText(write, progress, chosen.prompts, chosen.every_steps, session.folder.of_rank)]
 
 
 def _work(session: Session) -> StepWork:
@@ -131,9 +166,10 @@ def _early_stopping(chosen: options.EarlyStopping, evaluation: Optional[EvalCall
     return EarlyStopping(evaluation, chosen.patience, chosen.min_delta)
 
 
-def _profile(session: Session) -> ProfileMonitor:
+def _profile(session: Session, progress: Progress) -> ProfileMonitor:
     config = session.config
     return ProfileMonitor(
+        progress,
         session.folder.of_rank / "profile",
         config.profile_start_step,
         config.profile_stop_step,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
@@ -25,7 +26,7 @@ class Portions:
     """How a dataset is cut into batches."""
 
     batch_size: int
-    """Rows per device and step."""
+    """Rows that a process reads for a step: those of its device, or in a compiled job those of all."""
     seed: int
     shuffle: bool
     drop_remainder: bool
@@ -51,8 +52,9 @@ class Data:
         if train is not None:
             section = config.train_dataset or DatasetSection()
             shuffle = getattr(getattr(section.data_loader, "options", None), "shuffle", None)
+            alone = batch_size(config, section) * config.runner_config.gradient_accumulation_steps
             portions = Portions(
-                batch_size(config, section) * config.runner_config.gradient_accumulation_steps,
+                alone if context.job is None else context.job.global_batch,
                 config.seed if section.seed is None else section.seed,
                 shuffle is not False,
                 section.drop_remainder,
@@ -79,8 +81,8 @@ class Data:
             seed=portions.seed,
             epochs_done=epoch,
             start_step=step,
-            rank=self.context.rank,
-            num_ranks=self.context.num_ranks,
+            rank=self.context.reader[0],
+            num_ranks=self.context.reader[1],
             drop_remainder=portions.drop_remainder,
         )
 
@@ -95,8 +97,7 @@ class Data:
             portions.batch_size,
             portions.shuffle,
             portions.seed,
-            self.context.rank,
-            self.context.num_ranks,
+            *self.context.reader,
             portions.drop_remainder,
         )
 
@@ -158,16 +159,20 @@ class Session:
         """The checked configuration."""
         return self.checked.run
 
+    @cached_property
+    def eval_cell(self) -> nn.Cell:
+        """What takes a batch of evaluation; the same one every time, so that its graph is compiled once."""
+        return self.task.eval_cell(self.model, tuple(self.data.evaluation.features.columns))
+
     def evaluate(self) -> Dict[str, Any]:
         """Score the model on the evaluation data and log the result; the model's training flag stays as it was."""
         metric = self.given.metric
         if metric is None:
             metric = self.task.metric(self.data.evaluation)
-        forward = self.task.eval_cell(self.model, tuple(self.data.evaluation.features.columns))
         training = self.model.training
         self.model.set_train(False)
         try:
-            result = Model(forward, eval_network=forward, metrics={self.task.metric_name: metric}).eval(
+            result = Model(self.eval_cell, eval_network=self.eval_cell, metrics={self.task.metric_name: metric}).eval(
                 self.data.eval_batches(), dataset_sink_mode=False
             )
         finally:

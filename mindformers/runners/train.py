@@ -9,10 +9,12 @@ from mindspore.train import Model
 from mindformers.config import options
 from mindformers.errors import UsageError
 from mindformers.log import banner, logger
+from mindformers.parallel.placement import place
 from mindformers.runners.callbacks import TrainingCallbacks, training_callbacks
 from mindformers.runners.continuation import check_identity, identity
 from mindformers.runners.folders import run_of
 from mindformers.runners.session import Session
+from mindformers.train.placed_step import PlacedStep
 from mindformers.train.progress import Progress
 from mindformers.train.random_state import restore_random_state
 from mindformers.train.scalars import ScalarWriter
@@ -39,7 +41,7 @@ class TrainRunner(Session):
         scalars = ScalarWriter(self.folder.of_rank, progress.first_step, tensorboard)
         try:
             callbacks = training_callbacks(self, progress, scalars, same)
-            step = self._step()
+            step = self.step()
             if saved is not None:
                 restore_random_state(saved.random)
             self._train(step, progress, callbacks)
@@ -62,17 +64,27 @@ class TrainRunner(Session):
             )
         return progress
 
-    def _step(self) -> TrainStep:
+    def step(self) -> TrainStep:
+        """Return the cell that trains a batch."""
         banner("Build Running Wrapper")
         self.model.set_train(True)
-        wrapper = self.config.runner_wrapper.options
-        return TrainStep(
-            LossCell(self.model, tuple(self.data.train.columns)),
-            self.state.optimizer,
-            wrapper.max_grad_norm if wrapper.use_clip_grad else None,
-            self.state.loss_scale,
-            self._shares(),
-            self.state.average,
+        wrapper, job = self.config.runner_wrapper.options, self.context.job
+        loss_cell, optimizer = LossCell(self.model, tuple(self.data.train.columns)), self.state.optimizer
+        clip = wrapper.max_grad_norm if wrapper.use_clip_grad else None
+        if job is None:
+            return TrainStep(loss_cell, optimizer, clip, self.state.loss_scale, self._shares(), self.state.average)
+        places = {item.path: item for item in place(job)}
+        placements = [places[parameter.name] for parameter in optimizer.parameters]
+        return PlacedStep(
+            loss_cell,
+            optimizer,
+            [item.copies(job.mesh) for item in placements],
+            job.micro_batches,
+            job.mesh.stage,
+            [item.shards > 1 for item in placements],
+            max_grad_norm=clip,
+            loss_scale=self.state.loss_scale,
+            average=self.state.average,
         )
 
     def _shares(self) -> Optional[LabelShares]:

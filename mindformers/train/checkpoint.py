@@ -23,6 +23,7 @@ import numpy as np
 from mindspore import Parameter, nn
 
 from mindformers.errors import CheckpointError
+from mindformers.optim.scheduled import PACE
 from mindformers.train import checkpoint_files as files
 from mindformers.train.average import assign, averages_in
 from mindformers.train.checkpoint_files import is_checkpoint, list_checkpoints, verify
@@ -181,13 +182,13 @@ def load_training_state(
 
 
 def _training_parameters(optimizer: nn.Optimizer, cells: Sequence[nn.Cell]) -> Dict[str, Parameter]:
-    """Return the state of optimizer and cells by name, without the model's parameters and the learning rates."""
+    """Return the state of optimizer and cells by name, without the model's parameters and what the step decides."""
     trained = {parameter.name for parameter in optimizer.parameters}
     return {
         name: parameter
         for cell in (optimizer, *cells)
         for name, parameter in cell.parameters_dict().items()
-        if name not in trained and not name.startswith("learning_rate")
+        if name not in trained and name != PACE and not name.startswith("learning_rate")
     }
 
 

@@ -30,15 +30,7 @@ class ScalarWriter:
     def __init__(self, folder: Path, first_step: int = 0, tensorboard: bool = False):
         self.path = Path(folder) / FILE_NAME
         self._events: Optional[Any] = _event_writer(Path(folder), first_step) if tensorboard else None
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if first_step:
-                _keep_until(self.path, first_step)
-            else:
-                _move_aside(self.path)
-            self._file: Optional[TextIO] = open(self.path, "a", encoding="utf-8", buffering=1)
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        self._file: Optional[TextIO] = open_records(self.path, first_step)
 
     def write(self, step: int, epoch: int, values: Mapping[str, float]) -> None:
         """Record `values` of the batch number `step`."""
@@ -62,6 +54,22 @@ class ScalarWriter:
         if self._events is not None:
             self._events.close()
             self._events = None
+
+
+def open_records(path: Path, first_step: int) -> TextIO:
+    """Return the file of JSON lines `path`, open at its end, whose lines are those up to `first_step`.
+
+    A new run moves an earlier run's file aside. Raises OutputError when it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if first_step:
+            _keep_until(path, first_step)
+        else:
+            _move_aside(path)
+        return open(path, "a", encoding="utf-8", buffering=1)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def read_scalars(path: Path) -> List[Mapping[str, Optional[float]]]:

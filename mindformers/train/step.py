@@ -9,6 +9,8 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from mindformers.errors import UsageError, suggestion
+from mindformers.kernels import library
+from mindformers.kernels.optimizer import SquareSums
 from mindformers.train.average import WeightAverage
 from mindformers.train.shares import LabelShares
 
@@ -139,6 +141,9 @@ class TrainStep(nn.Cell):
         self.shares = shares
         self.average = average
         self.weights = optimizer.parameters
+        self.may_freeze = getattr(optimizer, "pace", None) is not None
+        self.optimizer_scales = getattr(optimizer, "takes_factor", False)
+        self.square_sums = SquareSums(len(self.weights)) if library.usable() else None
         self.gradient = ops.value_and_grad(self.scaled_loss, None, self.weights, has_aux=True)
         self.weighted_gradient = ops.value_and_grad(self.weighted_loss, None, self.weights, has_aux=True)
         self.hyper_map = ops.HyperMap()
@@ -190,19 +195,40 @@ class TrainStep(nn.Cell):
             number = number + 1
         return mean, gradients
 
-    def construct(self, *columns):
-        """Train on one batch."""
-        scale = self.one
-        if self.loss_scale is not None:
-            scale = self.loss_scale.current()
+    def differentiated(self, scale, columns):
+        """Return the loss of the batch and the gradients, of all devices and times `scale`."""
         if self.shares is None:
             (_, loss), gradients = self.gradient(scale, *columns)
         else:
             loss, gradients = self.accumulated(scale, columns)
         if self.reduces:
             gradients = self.reducer(gradients)
-        squares = self.hyper_map(_square_sum, gradients)
-        norm = ops.sqrt(self.add_all(squares)) / scale
+        return loss, gradients
+
+    def squares(self, gradients):
+        """Return the sum of squares of each gradient, float32 scalars."""
+        if self.square_sums is not None:
+            return self.square_sums(gradients)
+        return self.hyper_map(_square_sum, gradients)
+
+    def sum_over_devices(self, squares):
+        """Return the sum of squares of all gradients, a scalar."""
+        return self.add_all(squares)
+
+    def moving(self, squares):
+        """Return the squares of the gradients that count: those of frozen weights are 0."""
+        if not self.may_freeze:
+            return squares
+        return self.optimizer.moving(squares)
+
+    def construct(self, *columns):
+        """Train on one batch."""
+        scale = self.one
+        if self.loss_scale is not None:
+            scale = self.loss_scale.current()
+        loss, gradients = self.differentiated(scale, columns)
+        squares = self.squares(gradients)
+        norm = ops.sqrt(self.sum_over_devices(self.moving(squares))) / scale
         finite = ops.isfinite(norm)
         if finite:
             norm = ops.depend(norm, self.update(gradients, norm, scale))
@@ -216,8 +242,13 @@ class TrainStep(nn.Cell):
             factor = self.one / scale
             if self.clips:
                 factor = factor * ops.minimum(self.max_grad_norm / (norm + NORM_EPS), self.one)
+            if self.optimizer_scales:
+                return self.averaged(self.optimizer(gradients, factor))
             gradients = self.hyper_map(ops.partial(_scaled, factor), gradients)
-        updated = self.optimizer(gradients)
+        return self.averaged(self.optimizer(gradients))
+
+    def averaged(self, updated):
+        """Return what an update returned, after the average of the weights moved."""
         if self.average is not None:
             updated = ops.depend(updated, ops.depend(self.average, updated)())
         return updated

@@ -5,8 +5,20 @@ from __future__ import annotations
 from typing import Collection, List, Mapping, Tuple
 
 from mindformers.weights.layout import cut_shape, joined_shape
-from mindformers.weights.mapping import Plan, near
+from mindformers.weights.mapping import Plan, Step, near
 from mindformers.weights.readers import WeightFiles
+
+RUN_STATE = {"dropout.state": "state of a training run"}
+"""What a run's checkpoint holds among the weights -> why it is left out."""
+
+
+def native_plan(names: Collection[str], paths: Collection[str]) -> Plan:
+    """Return how the names of a file meet the paths of a model when they are the same."""
+    wanted, held = set(paths), set(names)
+    steps = [Step(name, (name,)) for name in names if name in wanted]
+    ignored = {name: RUN_STATE[name] for name in names if name in RUN_STATE}
+    unexpected = [name for name in names if name not in wanted and name not in ignored]
+    return Plan(steps, ignored, sorted(wanted - held), unexpected)
 
 
 def mismatches(

@@ -1,11 +1,15 @@
 """Convert a model folder between Hugging Face's names and ours, or to another type or size of shards.
 
+Weights in our names may be written, and are read, in pieces for the devices of a layout (`weights.split`).
+
 All names, shapes and types are compared before anything is written. Then one tensor at a time is read, cut or joined
 as the family's weight map says, and written, so that memory does not grow with the model. MindSpore is not imported.
 """
 
 from __future__ import annotations
 
+import math
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +17,10 @@ from typing import Any, Collection, Dict, List, Literal, Mapping, Optional, Sequ
 
 import numpy as np
 
+from mindformers.arch.paths import ParameterSpec, count
 from mindformers.errors import CheckpointError, OutputError, UsageError, counted, listing
-from mindformers.weights.compare import mismatches
+from mindformers.parallel.mesh import Mesh
+from mindformers.weights.compare import mismatches, native_plan
 from mindformers.weights.find import find_weights
 from mindformers.weights.folder import (
     CONFIG,
@@ -30,13 +36,18 @@ from mindformers.weights.heads import Content, content
 from mindformers.weights.layout import cut, join, joined_shape
 from mindformers.weights.mapping import Plan, Step, WeightMap
 from mindformers.weights.readers import WeightFiles, read_weights
+from mindformers.weights.reshard import jobs_on, save_split
+from mindformers.weights.split import placed
 from mindformers.weights.stored import DTYPES, StoredTensor
 from mindformers.weights.writers import SHARD_BYTES, save_json, save_tensors, whole_folder
 
 Names = Literal["hf", "native"]
 """Whose names the tensors of a folder have: Hugging Face's, or our paths."""
-RUN_STATE = {"dropout.state": "state of a training run"}
-"""What a run's checkpoint holds among the weights -> why it is left out."""
+
+
+WHOLE = Mesh()
+SIZE_TOLERANCE = 0.15
+"""How far the number that a model is called by may be from its parameters: LLaMA's 30B has 32.5."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class ConversionReport:
     def __str__(self) -> str:
         text = (
             f"{counted(self.tensors, 'tensor')} ({self.nbytes / 1e9:.3g} GB) from {self.source} to {self.target}: "
-            f"{', '.join(path.name for path in self.files)}"
+            f"{', '.join(str(path.relative_to(self.target)) for path in self.files)}"
         )
         if self.copied:
             text += f"\nwith {', '.join(self.copied)}"
@@ -77,25 +88,32 @@ def convert(
     dtype: Optional[str] = None,
     shard_bytes: int = SHARD_BYTES,
     overwrite: bool = False,
+    mesh: Mesh = WHOLE,
+    size: Optional[str] = None,
 ) -> ConversionReport:
     """Convert the model in `source` (a folder, or a weight file with config.json beside it) into the folder `target`.
 
-    `dtype` is a key of `stored.DTYPES`, None to keep every tensor's own; `shard_bytes` is the largest weight file.
-    config.json stays as it is but for the type and the mark of our names; files of a tokenizer are copied. Raises
-    CheckpointError with every missing, unexpected, misshapen or unreadable tensor, OutputError, UsageError,
-    UnknownNameError; then nothing is written.
+    `dtype` is a key of `stored.DTYPES`, None to keep every tensor's own; `shard_bytes` is the largest weight file
+    of a whole model. A `mesh` of several devices asks for pieces, `size` (such as 7B) for a model of so many
+    parameters. config.json stays as it is but for the type and the mark of our names; files of a tokenizer are copied.
+    Raises CheckpointError with every missing, unexpected, misshapen or unreadable tensor, ConfigError for pieces that
+    cannot be, OutputError, UsageError, UnknownNameError; then nothing is written.
     """
     source, target = find_weights(str(source)), Path(target).expanduser()
     values = read_config(source)
     folder = source if source.is_dir() else source.parent
     _check_arguments(folder, target, values, source_names, dtype)
+    if mesh != WHOLE and target_names == "hf":
+        raise UsageError("pieces for several devices have our names: convert --to native")
     family, config = family_of(values), config_from_hf(values)
     weight_map, files = weight_map_of(family), read_weights(source)
 
     def planner(paths: Collection[str]) -> Plan:
-        return weight_map.plan(files, paths) if source_names == "hf" else _native_plan(files, paths)
+        return weight_map.plan(files, paths) if source_names == "hf" else native_plan(files, paths)
 
     held = content(values, config, family, planner)
+    _check_size(size, held.table)
+    cuts = placed(config, family, held.table, jobs_on(mesh))
     problems = mismatches(held.plan, {path: spec.shape for path, spec in held.table.items()}, files)
     problems += _unfit_types(held.plan, files)
     if problems:
@@ -103,7 +121,10 @@ def convert(
     num_heads = config.arch("none").num_heads
     tensors = _outgoing(held, files, weight_map, target_names, num_heads)
     with whole_folder(target, overwrite, last=CONFIG) as temporary:
-        written = save_tensors(temporary, tensors, dtype, shard_bytes)
+        if mesh == WHOLE:
+            written = save_tensors(temporary, tensors, dtype, shard_bytes)
+        else:
+            written = save_split(temporary, {"model": tensors}, cuts, mesh, dtype=dtype)
         copied = _copy(folder, temporary)
         save_json(temporary / CONFIG, _config(values, target_names, dtype, tensors))
     return ConversionReport(
@@ -111,7 +132,7 @@ def convert(
         target,
         len(tensors),
         sum(tensor.nbytes_as(dtype) for tensor in tensors.values()),
-        [target / path.name for path in written],
+        [target / path.relative_to(temporary) for path in written],
         held.plan.ignored,
         copied,
     )
@@ -133,12 +154,14 @@ def _check_arguments(folder: Path, target: Path, values: Mapping[str, Any], name
         )
 
 
-def _native_plan(names: Collection[str], paths: Collection[str]) -> Plan:
-    wanted, held = set(paths), set(names)
-    steps = [Step(name, (name,)) for name in names if name in wanted]
-    ignored = {name: RUN_STATE[name] for name in names if name in RUN_STATE}
-    unexpected = [name for name in names if name not in wanted and name not in ignored]
-    return Plan(steps, ignored, sorted(wanted - held), unexpected)
+def _check_size(size: Optional[str], table: Mapping[str, ParameterSpec]) -> None:
+    """Raise UsageError when the model has not about as many parameters as its size says (7B: 7 billion)."""
+    if size is None:
+        return
+    stated = re.fullmatch(r"(\d+(?:\.\d+)?)[bB]", size)
+    parameters = count(table) / 1e9
+    if stated is None or not math.isclose(float(stated[1]), parameters, rel_tol=SIZE_TOLERANCE):
+        raise UsageError(f"--type {size}: {CONFIG} describes a model of {parameters:.3g}B parameters")
 
 
 def _unfit_types(plan: Plan, files: WeightFiles) -> List[str]:

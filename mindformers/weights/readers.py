@@ -12,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from mindformers.errors import CheckpointError, MissingExtraError
+from mindformers.weights.split import find_split, joined
 from mindformers.weights.stored import KIND_OF_NUMPY, KINDS, StoredTensor, halved, widened
 
 SINGLE = "model.safetensors"
@@ -48,18 +49,18 @@ class WeightFiles(Mapping[str, np.ndarray]):
 
 
 def read_weights(source: Path) -> WeightFiles:
-    """Open the weights at `source`, a folder or a file.
+    """Open the weights at `source`, a folder or a file; those in pieces (`weights.split`) come as the whole.
 
     Raises CheckpointError naming the file that is missing, damaged or of no known kind; MissingExtraError for a .bin
     file without PyTorch.
     """
     source = Path(source)
+    split = find_split(source)
+    if split is not None:
+        return WeightFiles(source, joined(*split, _opened))
     tensors: Dict[str, StoredTensor] = {}
     for file in _files(source):
-        opened = {".safetensors": _safetensors, ".bin": _bin, ".pt": _bin, ".ckpt": _ckpt}.get(file.suffix)
-        if opened is None:
-            raise CheckpointError(str(file), [f"not a weight file by its ending '{file.suffix}'"], EXPECTED + ".")
-        found = opened(file)
+        found = _opened(file)
         twice = sorted(set(found) & set(tensors))
         if twice:
             raise CheckpointError(str(file), [f"{name}: in another shard too" for name in twice])
@@ -67,6 +68,13 @@ def read_weights(source: Path) -> WeightFiles:
     if not tensors:
         raise CheckpointError(str(source), ["holds no tensor"], EXPECTED + ".")
     return WeightFiles(source, tensors)
+
+
+def _opened(file: Path) -> Dict[str, StoredTensor]:
+    kinds = {".safetensors": _safetensors, ".bin": _bin, ".pt": _bin, ".ckpt": _ckpt}
+    if file.suffix not in kinds:
+        raise CheckpointError(str(file), [f"not a weight file by its ending '{file.suffix}'"], EXPECTED + ".")
+    return kinds[file.suffix](file)
 
 
 def _files(source: Path) -> List[Path]:

@@ -16,7 +16,8 @@ import numpy as np
 
 from mindformers.errors import CheckpointError, OutputError, UsageError
 from mindformers.weights.readers import INDEX, SINGLE
-from mindformers.weights.stored import KINDS, StoredTensor, of_array, pieces, recast
+from mindformers.weights.split import LAYOUT, PIECE
+from mindformers.weights.stored import KINDS, StoredTensor, of_array, pieces, recast, widened
 
 SHARD_BYTES = 5 * 10**9
 """Largest file that weights are written into before they are cut into shards."""
@@ -28,7 +29,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?", re.IGNORECASE)
 
 def save_safetensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Optional[Dict[str, str]] = None) -> None:
     """Write one file; an earlier one of that name is replaced whole or not at all. Raises OutputError."""
-    _save_file(path, {name: of_array(array) for name, array in arrays.items()}, None, metadata)
+    save_file(path, {name: of_array(array) for name, array in arrays.items()}, None, metadata)
 
 
 def save_folder(folder: Path, arrays: Mapping[str, np.ndarray], shard_bytes: int = SHARD_BYTES) -> List[Path]:
@@ -56,17 +57,57 @@ def save_tensors(
         shards[-1][name] = tensor
         used += sizes[name]
     if len(shards) == 1:
-        _save_file(folder / SINGLE, shards[0], dtype, metadata)
+        save_file(folder / SINGLE, shards[0], dtype, metadata)
         return [folder / SINGLE]
     names = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
     for name, shard in zip(names, shards):
-        _save_file(folder / name, shard, dtype, metadata)
+        save_file(folder / name, shard, dtype, metadata)
     index = {
         "metadata": {"total_size": sum(sizes.values())},
         "weight_map": {key: name for name, shard in zip(names, shards) for key in shard},
     }
     save_json(folder / INDEX, index)
     return [folder / name for name in (*names, INDEX)]
+
+
+def save_file(
+    path: Path,
+    tensors: Mapping[str, StoredTensor],
+    dtype: Optional[str] = None,
+    metadata: Optional[Dict[str, str]] = None,
+) -> None:
+    """Write one file, each tensor read when its turn comes; arguments and errors as for `save_tensors`."""
+    # Wide elements first, so that every tensor starts at a multiple of its element's size, as readers that map need.
+    names = sorted(tensors, key=lambda name: -KINDS[tensors[name].kind_as(dtype)].itemsize)
+    with _whole(path) as temporary, temporary.open("wb", buffering=0) as stream:
+        _write(stream, _header({name: tensors[name] for name in names}, dtype, metadata))
+        for name in names:
+            tensor = tensors[name]
+            if tensor.kind == tensor.kind_as(dtype) and tensor.place and _sent(stream, name, tensor):
+                continue
+            array = tensor.read()
+            if array.shape != tensor.shape:
+                raise ValueError(f"{name}: read with shape {array.shape}, announced as {tensor.shape}")
+            try:
+                for piece in pieces(array):
+                    _write(stream, recast(piece, tensor.kind, tensor.kind_as(dtype)).reshape(-1).view(np.uint8).data)
+            except OverflowError as error:
+                raise CheckpointError(name, [f"{error}, more than {dtype} holds"], "Choose another type.") from error
+            del array  # else it would live on while the next one is read
+
+
+def save_ckpt(path: Path, tensors: Mapping[str, StoredTensor]) -> None:
+    """Write one MindSpore checkpoint; all tensors are in memory at once. Raises OutputError."""
+    import mindspore as ms
+
+    def tensor(stored: StoredTensor) -> ms.Tensor:
+        array = stored.read()
+        return ms.Tensor(widened(array)).astype(ms.bfloat16) if stored.kind == "BF16" else ms.Tensor(array)
+
+    try:
+        ms.save_checkpoint([{"name": name, "data": tensor(stored)} for name, stored in tensors.items()], str(path))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise OutputError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error
 
 
 def save_json(path: Path, content: object) -> None:
@@ -86,7 +127,7 @@ def whole_folder(target: Path, overwrite: bool, last: str) -> Iterator[Path]:
     try:
         is_new = not target.exists()
         names = [] if is_new else sorted(item.name for item in target.iterdir())
-        held = [name for name in names if name == last or WEIGHTS.fullmatch(name)]
+        held = [name for name in names if name in (last, LAYOUT) or WEIGHTS.fullmatch(name)]
         if held and not overwrite:
             more = f" and {len(held) - 3} more" if len(held) > 3 else ""
             raise OutputError(
@@ -120,28 +161,6 @@ def byte_count(text: str) -> int:
     if count < 1:
         raise UsageError(f"'{text}' is not a size; write a number of bytes or e.g. 500MB, 5GB, 2GiB")
     return count
-
-
-def _save_file(
-    path: Path, tensors: Mapping[str, StoredTensor], dtype: Optional[str], metadata: Optional[Dict[str, str]]
-) -> None:
-    # Wide elements first, so that every tensor starts at a multiple of its element's size, as readers that map need.
-    names = sorted(tensors, key=lambda name: -KINDS[tensors[name].kind_as(dtype)].itemsize)
-    with _whole(path) as temporary, temporary.open("wb", buffering=0) as stream:
-        _write(stream, _header({name: tensors[name] for name in names}, dtype, metadata))
-        for name in names:
-            tensor = tensors[name]
-            if tensor.kind == tensor.kind_as(dtype) and tensor.place and _sent(stream, name, tensor):
-                continue
-            array = tensor.read()
-            if array.shape != tensor.shape:
-                raise ValueError(f"{name}: read with shape {array.shape}, announced as {tensor.shape}")
-            try:
-                for piece in pieces(array):
-                    _write(stream, recast(piece, tensor.kind, tensor.kind_as(dtype)).reshape(-1).view(np.uint8).data)
-            except OverflowError as error:
-                raise CheckpointError(name, [f"{error}, more than {dtype} holds"], "Choose another type.") from error
-            del array  # else it would live on while the next one is read
 
 
 def _write(stream: io.FileIO, data: Union[bytes, memoryview]) -> None:
@@ -214,6 +233,10 @@ def _whole(path: Path) -> Iterator[Path]:
 def _move(temporary: Path, target: Path, last: str) -> None:
     """Move all files; the one that makes the folder a model goes first and comes last, so no mixture passes for one."""
     (target / last).unlink(missing_ok=True)
+    if (target / LAYOUT).exists():
+        for piece in target.glob(f"{PIECE}*"):
+            shutil.rmtree(piece)
+        (target / LAYOUT).unlink()
     for item in list(target.iterdir()):
         if WEIGHTS.fullmatch(item.name):
             item.unlink()

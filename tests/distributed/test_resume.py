@@ -1,75 +1,88 @@
-"""Two processes: SIGTERM to one of them stops both at one step, and the run goes on bit for bit."""
+"""Two processes: kill -9, then SIGTERM to one of them, which stops both at one step; the run goes on bit for bit."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import ROOT
 from tests.integration.conftest import TINY, corpus, tiny_flags  # noqa: F401 -- fixtures
+from tests.integration.stopped_runs import SAVED_EVERY, TERMINATED_AFTER, stop_twice, tiny_language_model, trace
 
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+PORTS = iter(range(8121, 8181, 10))
 
 
-def start(flags, output, logs, port):
-    command = [
-        shutil.which("msrun", path=PATH),
-        "--worker_num=2",
-        "--local_worker_num=2",
-        f"--master_port={port}",
-        f"--log_dir={logs}",
-        "--join=True",
-        str(ROOT / "run_mindformer.py"),
-        *map(str, flags),
-        "--use_parallel=True",
-        "--output_dir",
-        str(output),
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": PATH}
-    return subprocess.Popen(
-        command, cwd=logs.parent, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def two_ranks(flags, output):
+    """Return what starts the run and what ends it, as `stop_twice` takes them."""
+    logs = output.parent / "logs"
+
+    def launch(*more):
+        number = next(PORTS)
+        command = [shutil.which("msrun", path=PATH), "--worker_num=2", "--local_worker_num=2", "--join=True"]
+        command += [f"--master_port={number}", f"--log_dir={logs / str(number)}", ROOT / "run_mindformer.py"]
+        command += [*flags, "--use_parallel=True", "--output_dir", output, *more]
+        process = subprocess.Popen(
+            list(map(str, command)),
+            cwd=output.parent,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": PATH},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        process.logs = logs / str(number)
+        return process
+
+    def end(process, number):
+        if process.poll() is None and number == signal.SIGKILL:
+            process.kill()
+            for role in (b"MS_ROLE=MS_WORKER", b"MS_ROLE=MS_SCHED"):
+                for started in processes(output, role):
+                    os.kill(started, number)
+        elif process.poll() is None and number:
+            (second,) = processes(output, b"MS_NODE_ID=1")
+            os.kill(second, number)
+        process.wait(300)
+        process.said = "".join(file.read_text() for file in process.logs.glob("worker_*.log"))
+
+    return launch, end
 
 
-def worker(output, rank):
-    """Return the process of a rank: its command names the output folder, its environment the rank."""
+def processes(output, setting):
+    """Return the processes of a run that have a setting in their environment; their command names the output folder."""
+    found = []
     for entry in Path("/proc").iterdir():
         try:
             command, environment = ((entry / name).read_bytes().split(b"\0") for name in ("cmdline", "environ"))
         except OSError:
             continue
-        is_ours = str(ROOT / "run_mindformer.py").encode() in command and str(output).encode() in command
-        if is_ours and f"MS_NODE_ID={rank}".encode() in environment:
-            return int(entry.name)
-    raise AssertionError(f"no process of rank {rank}")
+        if str(output).encode() in command and setting in environment:
+            found.append(int(entry.name))
+    assert found, f"no process with {setting}"
+    return found
 
 
-def of_ranks(output):
-    """Return what both ranks of the one run wrote of every step."""
-    (run,) = (output / "runs").iterdir()
-    files = [run / f"rank_{rank}" / "metrics.jsonl" for rank in (0, 1)]
-    records = [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
-    return [[(item["step"], item["loss"], item["grad_norm"], item["lr"]) for item in items] for items in records]
-
-
-def test_ranks_stop_together_and_go_on_bit_for_bit(tiny_flags, tmp_path):  # noqa: F811
-    flags = [*tiny_flags, "--run_mode", "train", "--epochs", "12", "--runner_config.batch_size=4"]
-    (tmp_path / "logs").mkdir()
-    assert start(flags, tmp_path / "straight", tmp_path / "logs" / "a", 8121).wait(300) == 0
-    launcher = start(flags, tmp_path / "stopped", tmp_path / "logs" / "b", 8141)
-    metrics = tmp_path / "stopped" / "runs" / "0001-train" / "rank_0" / "metrics.jsonl"
-    while launcher.poll() is None and (not metrics.exists() or metrics.read_bytes().count(b"\n") < 5):
-        time.sleep(0.01)
-    os.kill(worker(tmp_path / "stopped", 1), signal.SIGTERM)
-    launcher.wait(300)
-    said = "".join(file.read_text() for file in (tmp_path / "logs" / "b").glob("worker_*.log"))
-    assert said.count("stopped by SIGTERM after step") == 2, said[-4000:]
-    done = [len(records) for records in of_ranks(tmp_path / "stopped")]
-    assert 5 <= done[0] == done[1] < len(of_ranks(tmp_path / "straight")[0])
-    resumed = start([*flags, "--resume"], tmp_path / "stopped", tmp_path / "logs" / "c", 8161)
-    assert resumed.wait(300) == 0
-    assert of_ranks(tmp_path / "stopped") == of_ranks(tmp_path / "straight")
+@pytest.mark.parametrize("task", ["causal language modelling", "question answering"])
+def test_ranks_that_were_killed_and_stopped_together_go_on_bit_for_bit(task, tiny_flags, tmp_path):  # noqa: F811
+    if task == "question answering":
+        flags = [
+            *tiny_flags,
+            "--run_mode=train",
+            "--epochs=6",
+            "--batch_size=4",
+            f"--save_checkpoint_steps={SAVED_EVERY}",
+        ]
+    else:
+        (tmp_path / "text").mkdir()
+        flags = tiny_language_model(tmp_path / "text", samples=True, rows=4)
+    output = tmp_path / "output"
+    of = stop_twice(*two_ranks(flags, output), output, ranks=2)
+    assert of.terminated.said.count("stopped by SIGTERM after step") == 2, of.terminated.said[-4000:]
+    done = [len(trace(of.then, rank)) for rank in (0, 1)]
+    assert TERMINATED_AFTER <= done[0] == done[1]
+    for killed, finished in zip(of.killed, of.finished):
+        assert finished[: len(killed)] == killed and len(finished) > len(killed) > SAVED_EVERY
+    assert len(list(output.rglob("samples.jsonl"))) == (task != "question answering")  # of the first rank alone

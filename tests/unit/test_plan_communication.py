@@ -131,4 +131,4 @@ def test_chunks_multiply_what_goes_from_stage_to_stage():
 def test_a_split_vocabulary_adds_sums_at_both_ends():
     whole, split = traffic(tensor=2), traffic(tensor=2, splits_vocab=True)
     key = ("all-reduce", "tensor", "activations")
-    assert split[key] == (whole[key][0] + 4, whole[key][1] + 2 * HIDDEN + 2 * 64 * 4)
+    assert split[key] == (whole[key][0] + 7, whole[key][1] + 2 * 64 * 256 * 4 + 5 * 64 * 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import mindspore as ms
 import numpy as np
@@ -13,6 +14,7 @@ from mindspore.dataset import NumpySlicesDataset
 
 from mindformers.errors import OutputError, UsageError
 from mindformers.parallel.context import ParallelContext
+from mindformers.runners.session import Session
 from mindformers.train import checkpoint_callback
 from mindformers.train.checkpoint import Snapshot, TrainState, read_state, save_checkpoint
 from mindformers.train.checkpoint_callback import CheckpointMonitor
@@ -271,3 +273,11 @@ def test_the_rates_of_a_step_follow_from_its_work():
     }
     assert work.text(2.0) == "4.0 samples/s, 2048 tokens/s, 2.5 TFLOP/s (25.0% of peak)"
     assert StepWork(8).text(2.0) == "4.0 samples/s"
+
+
+def test_all_evaluations_of_a_run_share_one_cell_and_so_one_graph():
+    task = SimpleNamespace(eval_cell=lambda model, columns: [model, *columns])
+    data = SimpleNamespace(evaluation=SimpleNamespace(features=SimpleNamespace(columns={"input_ids": None})))
+    names = ("checked", "context", "folder", "tokenizer", "state", "start", "given")
+    session = Session(**dict.fromkeys(names), task=task, model="model", data=data)
+    assert session.eval_cell == ["model", "input_ids"] and session.eval_cell is session.eval_cell

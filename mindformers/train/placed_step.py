@@ -1,0 +1,79 @@
+"""The step of a model whose operators the parallel compiler splits over devices."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import mindspore as ms
+from mindspore import Tensor, nn, ops
+from mindspore.parallel.nn import GradAccumulation, Pipeline
+
+from mindformers.train.step import TrainStep
+
+SUMS = "accu_grads"
+"""Beginning of the names by which MindSpore's compiler finds where gradients of micro-batches are added up."""
+
+
+class PlacedStep(TrainStep):
+    """`TrainStep` that sees the whole batch of all devices; the compiler gives each its part, and adds gradients up.
+
+    With several micro-batches the loss is the mean of theirs.
+
+    Args:
+        copies: for each of the optimizer's parameters the number of devices that hold the same part of it, so that
+            the norm counts every gradient once.
+        micro_batches: parts of the batch, for the stages of a pipeline or one after the other.
+        stages: stages of the pipeline.
+        split: for each of these parameters whether the optimizer splits it further, among devices with the same part.
+        others: as of `TrainStep`.
+    """
+
+    def __init__(
+        self,
+        loss_cell: nn.Cell,
+        optimizer: nn.Optimizer,
+        copies: Sequence[int],
+        micro_batches: int = 1,
+        stages: int = 1,
+        split: Sequence[bool] = (),
+        **others: Any,
+    ):
+        if micro_batches > 1:
+            loss_cell = (Pipeline if stages > 1 else GradAccumulation)(loss_cell, micro_batches)
+        super().__init__(loss_cell, optimizer, **others)
+        self.accumulates, self.split = micro_batches > 1, tuple(split) or (False,) * len(copies)
+        if self.accumulates:
+            self.sums = self.weights.clone(prefix=SUMS, init="zeros")
+        self.gradient_of = ops.GradOperation(get_by_list=True, sens_param=True)
+        self.share = Tensor(1.0 / micro_batches, ms.float32)
+        self.weight_of = tuple(1.0 / number for number in copies)
+        self.sum_of_devices = ops.AllReduce()
+
+    def differentiated(self, scale, columns):
+        """As in `TrainStep`. In a pipeline the loss is there on the last stage only."""
+        if not self.accumulates:
+            (_, loss), gradients = self.gradient(scale, *columns)
+            return loss, gradients
+        loss = self.loss_cell(*columns)
+        factor = ops.fill(loss.dtype, loss.shape, scale * self.share)  # a factor on the loss would stand on no stage
+        gradients = self.gradient_of(self.loss_cell, self.weights)(*columns, factor)
+        gradients = self.hyper_map(_taken, self.split, self.sums, gradients)
+        return loss * self.share, gradients
+
+    def sum_over_devices(self, squares):
+        """As in `TrainStep`; a gradient that several devices hold counts once."""
+        return self.sum_of_devices(self.add_all(self.hyper_map(_weighed, self.weight_of, squares)))
+
+
+def _taken(is_split, total, gradient):
+    """Return the sum of the micro-batches' gradients, and empty the place where it was added up.
+
+    Where the optimizer is split its part of the sum is the gradient; otherwise the sum is left in `total`.
+    """
+    total = ops.depend(total, gradient)
+    taken = gradient if is_split else total * 1.0
+    return ops.depend(taken, ops.assign(ops.depend(total, taken), ops.zeros_like(total)))
+
+
+def _weighed(weight, square):
+    return square * weight
