@@ -159,8 +159,13 @@ def _device(wanted: str) -> str:
 def _join(config: RunConfig, target: str, job: Optional[Job]) -> ParallelContext:
     if not any(name in os.environ for name in ("MS_ROLE", "RANK_TABLE_FILE", "MS_WORKER_NUM", "OMPI_COMM_WORLD_SIZE")):
         raise UsageError(
-            "--use_parallel needs a launcher that starts every process: scripts/run_distribute.sh with a rank "
-            "table, or msrun --worker_num=N --local_worker_num=N run_mindformer.py ..."
+            "--use_parallel needs a launcher that starts every process: mindformers launch CONFIG --ranks N, "
+            "scripts/run_distribute.sh with a rank table, or msrun --worker_num=N --local_worker_num=N ..."
+        )
+    if "MS_ROLE" not in os.environ and "RANK_TABLE_FILE" in os.environ and "RANK_ID" not in os.environ:
+        raise UsageError(
+            "RANK_TABLE_FILE is set, but RANK_ID is not: a process cannot know which rank of the table it is; start "
+            "with scripts/run_distribute.sh or mindformers launch, which set it"
         )
     init()
     context = ParallelContext(target, get_rank(), get_group_size(), job)

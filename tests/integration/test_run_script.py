@@ -199,3 +199,4 @@ def test_a_profile_of_chosen_steps_is_written(tiny_flags, tmp_path):
         tmp_path,
     )
     assert list((tmp_path / "rank_0" / "profile").rglob("trace_view.json"))
+    assert (tmp_path / "rank_0" / "profile" / "summary.txt").is_file()

@@ -1,5 +1,6 @@
 """What a plan reckons with and no run carries out is refused when a run starts, and only then."""
 
+import mindspore as ms
 import pytest
 
 from mindformers.config.check import check_file, check_layers
@@ -65,3 +66,20 @@ def test_a_split_optimizer_is_refused_in_several_processes_and_means_nothing_in_
 @pytest.mark.parametrize("name", ["qa_bert_tiny", "gpt2_tiny", "t5_tiny_multi30k"])
 def test_small_run_files_are_carried_out(name):
     refuse_planned_only(check_file(find_config(name)).run)
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [({}, "needs a launcher.*mindformers launch CONFIG --ranks N"), ({"RANK_TABLE_FILE": "t"}, "RANK_ID is not")],
+)
+def test_a_process_that_no_launcher_started_is_told_how(variables, said, monkeypatch):
+    for name in ("MS_ROLE", "RANK_TABLE_FILE", "MS_WORKER_NUM", "OMPI_COMM_WORLD_SIZE", "RANK_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    before = ms.get_context("mode")
+    try:
+        with pytest.raises(UsageError, match=said):
+            start(run_of("{use_parallel: true, context: {device_target: CPU}}"))
+    finally:
+        ms.set_context(mode=before)
