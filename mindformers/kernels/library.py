@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -33,6 +34,9 @@ AVX512_BF16 = 0xE7
 
 PLAIN_MODES = ("stand_alone", "data_parallel")
 """Parallel modes in which no compiler cuts operators into parts."""
+
+
+_numbers = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,10 @@ def custom(name: str, shapes, dtypes) -> ops.Custom:
     """
     found = find()
     assert found is not None, "kernels are made only when they are usable"
-    return ops.Custom(f"{found.path}:mindformers_{name}", out_shape=shapes, out_dtype=dtypes, func_type="aot")
+    operator = ops.Custom(f"{found.path}:mindformers_{name}", out_shape=shapes, out_dtype=dtypes, func_type="aot")
+    # MindSpore (2.10) takes operators with equal attributes for one and keeps what the first one's outputs were.
+    operator.add_prim_attr("number", next(_numbers))
+    return operator
 
 
 def declare_writes(operator: ops.Custom, inputs: int, written: Container[int]) -> None:

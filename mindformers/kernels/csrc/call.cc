@@ -1,6 +1,7 @@
 #include "call.h"
 
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -27,7 +28,9 @@ Element element_named(const char* type) {
   return Element::other;
 }
 
+// MindSpore's own message has no place for the text, so it is also printed.
 void keep_error(const std::string& text) {
+  std::fprintf(stderr, "error: %s\n", text.c_str());
   std::lock_guard<std::mutex> lock(error_mutex);
   error_text = text;
 }
