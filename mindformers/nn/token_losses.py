@@ -59,14 +59,15 @@ def token_losses(ignore_index: int) -> nn.Cell:
 class VocabularyLosses(nn.Cell):
     """The losses of logits that are hidden states times a table, plus a bias if it `has_bias`.
 
-    With a kernel of the CPU no logits are made; it computes in `dtype`.
+    With kernels of the CPU for `dtype` no logits are made. In float32 operators compute
+    the losses, with one product less.
     """
 
     def __init__(self, ignore_index: int, has_bias: bool, dtype=mstype.float32):
         super().__init__()
         self.ignore_index = ignore_index
         self.product, self.losses = TableProduct(), token_losses(ignore_index)
-        self.kernel = VocabularyLoss(ignore_index, has_bias, dtype) if functional.infers_on_kernels() else None
+        self.kernel = VocabularyLoss(ignore_index, has_bias, dtype) if functional.has_kernels(dtype) else None
 
     def construct(self, hidden, table_VD, bias_V, labels_R):
         """Return the loss and the weight of every row of hidden [..., D], as `TokenLosses`; the bias may be None."""

@@ -117,7 +117,7 @@ def test_logs_of_earlier_jobs_are_kept(tmp_path, monkeypatch):
         launch(ranks(f"print('{text}')"), tmp_path)
     folder = tmp_path / "mf_parallel0"
     assert [(folder / f"mindformers.log{end}").read_text() for end in ("", ".1", ".2")] == ["c\n", "a\n", "b\n"]
-    assert (folder / "env.log").read_text().splitlines()[:3] == ["DEVICE_ID=0", "GLOG_v=3", "MS_MARK=x"]
+    assert {"DEVICE_ID=0", "GLOG_v=3", "MS_MARK=x"} < set((folder / "env.log").read_text().splitlines())
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import mindspore as ms
 import pytest
@@ -46,5 +47,6 @@ def test_the_chosen_steps_of_a_run_are_recorded_and_no_others(tmp_path, caplog):
     written = (tmp_path / "summary.txt").read_text()
     assert written.startswith("3 steps of ") and written.strip() in caplog.text
     (trace,) = tmp_path.rglob(TRACE)
-    assert sum(event["name"].endswith("/ReduceMean-op0") for event in json.loads(trace.read_text())) == 3
+    means = [event for event in json.loads(trace.read_text()) if re.search(r"/ReduceMean-op\d+$", event["name"])]
+    assert len(means) == 3
     assert progress.paused > 0
