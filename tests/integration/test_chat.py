@@ -63,14 +63,16 @@ class Typist:
             if select.select([self.main], [], [], 1)[0]:
                 assert self._read(), f"the program has ended: {self.screen}"
 
-    def type_until(self, keys, pattern, seconds=5):
-        """Type keys again and again until a pattern shows: a signal that comes before a read begins is lost."""
+    def type_until(self, keys, pattern, seconds=20):
+        """Type keys until a pattern shows, rarely again: a signal is lost before a read begins, a second one harms."""
         deadline = time.monotonic() + PATIENCE
         while not re.compile(pattern).search(self.screen, self._seen):
             assert time.monotonic() < deadline, self.screen
             self.type(keys)
-            if select.select([self.main], [], [], seconds)[0]:
-                assert self._read(), f"the program has ended: {self.screen}"
+            until = time.monotonic() + seconds
+            while time.monotonic() < until and not re.compile(pattern).search(self.screen, self._seen):
+                if select.select([self.main], [], [], 1)[0]:
+                    assert self._read(), f"the program has ended: {self.screen}"
         return self.read_until(pattern)
 
     def type(self, keys):
