@@ -21,7 +21,16 @@ TINY = [
 
 def run_script(*arguments, cwd=None, check=True):
     """Start run_mindformer.py as a user does; returns the finished process."""
-    command = [sys.executable, str(ROOT / "run_mindformer.py"), *map(str, arguments)]
+    return _run_python(ROOT / "run_mindformer.py", *arguments, cwd=cwd, check=check)
+
+
+def run_code(code, cwd):
+    """Run lines of Python in a process of their own; returns the finished process."""
+    return _run_python("-c", code, cwd=cwd)
+
+
+def _run_python(*arguments, cwd, check=True):
+    command = [sys.executable, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=600)
     if check:

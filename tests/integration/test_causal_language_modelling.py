@@ -2,10 +2,7 @@
 
 import argparse
 import json
-import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,7 +14,7 @@ from mindformers.data.indexed import IndexedWriter
 from mindformers.data.records import write_records
 from mindformers.tokenizers.characters import CharacterTokenizer
 from tests.conftest import CONFIGS, ROOT
-from tests.integration.conftest import losses, run_script
+from tests.integration.conftest import losses, run_code, run_script
 
 TINY = CONFIGS / "gpt2" / "run_gpt2_tiny.yaml"
 WORDS = ("red", "green", "blue")
@@ -208,15 +205,7 @@ print("PREDICTED", trainer.predict(predict_checkpoint=True, input_data="red"))
 
 def test_the_trainer_takes_texts_and_a_tokenizer_of_the_users_own(text, tmp_path):
     script = SCRIPT.format(text=str(text), output=str(tmp_path / "out"))
-    result = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert result.returncode == 0, result.stdout + result.stderr[-6000:]
+    result = run_code(script, tmp_path)
     trained, scored = (re.search(rf"{word} (.*)", result.stdout).group(1) for word in ("TRAINED", "SCORES"))
     assert trained == scored and "'tokens': 499" in scored
     assert "PREDICTED [{'text_generation_text': ['red" in result.stdout

@@ -1,9 +1,6 @@
 """Masked language modelling as a user runs it: every mode of every tiny run, on text that the test writes."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,7 +8,7 @@ import yaml
 
 from mindformers.data.records import write_records
 from tests.conftest import CONFIGS, ROOT
-from tests.integration.conftest import losses, run_script
+from tests.integration.conftest import losses, run_code, run_script
 from tests.unit.tokenizer_vocabularies import write_byte_level, write_sentencepiece
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -254,12 +251,4 @@ assert best["score"] >= second["score"], (best, second)
 def test_the_trainer_takes_texts_and_fills_masks_under_the_other_name_of_the_task(text, tmp_path):
     texts = (text / "train.txt").read_text(encoding="utf-8").split("\n\n")[:40]
     script = SCRIPT.format(texts=texts, output=str(tmp_path / "out"), vocabulary=str(text / "vocab.txt"))
-    result = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert result.returncode == 0, result.stdout + result.stderr[-6000:]
+    run_code(script, tmp_path)
