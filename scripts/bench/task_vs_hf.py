@@ -2,11 +2,14 @@
 
     python scripts/bench/task_vs_hf.py --task text_classification --dataset mrpc --weights MINILM_DIR --data DATA_DIR
     ... --rows 2000 --seeds 42 43 44 --dropout 0
+    ... --seeds 42 43 44 --results DIR          # keeps what is done; called again, it goes on
 
 Both sides start from one folder (encoder and freshly drawn head), see the same rows in the same order, and use the same
 optimizer, schedule, clipping and epochs; dropout masks differ (--dropout 0 leaves nothing to chance). Each side runs in
-a process of its own, one after the other for every seed. A further task is an entry of `task_settings.SETTINGS`, and
-of HF_CLASSES where its head is new. Needs: pip install 'mindformers[oracle]'.
+a process of its own, one after the other for every seed; --sides runs one of them, for long comparisons. A further
+task is an entry of `task_settings.SETTINGS`, and of HF_CLASSES where its head is new.
+
+Needs: pip install 'mindformers[oracle]'.
 """
 
 from __future__ import annotations
@@ -52,44 +55,77 @@ def main(words: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--learning_rate", type=float)
     parser.add_argument("--dropout", type=float, help="in place of the weights' own; 0 lets both curves coincide")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
-    parser.add_argument("--work", help=argparse.SUPPRESS)
+    parser.add_argument("--results", type=Path, help="folder that keeps results; those in it are not run again")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="run these only")
+    parser.add_argument("--part", choices=("start", *SIDES), help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args(words)
     if arguments.dataset not in SETTINGS[arguments.task]:
         parser.error(f"--dataset of {arguments.task}: choose from {', '.join(SETTINGS[arguments.task])}")
     given = ("rows", "epochs", "batch_size", "seq_length", "learning_rate", "dropout")
     changes = {name: getattr(arguments, name) for name in given if getattr(arguments, name) is not None}
-    if arguments.side:
+    if arguments.part:
         setting = dataclasses.replace(SETTINGS[arguments.task][arguments.dataset], **changes)
-        work = Path(arguments.work)
-        train = {"mindformers": train_here, "hugging_face": train_there}[arguments.side]
-        result = train(setting, Path(arguments.weights), Path(arguments.data), arguments.seeds[0], work)
-        (work / f"{arguments.side}.json").write_text(json.dumps(result))
+        if arguments.part == "start":
+            make_start(setting, Path(arguments.weights), arguments.seeds[0], arguments.work)
+            return
+        train = {"mindformers": train_here, "hugging_face": train_there}[arguments.part]
+        result = train(setting, Path(arguments.data), arguments.seeds[0], arguments.work)
+        result_file(arguments.work, arguments.part).write_text(json.dumps(result))
         return
-    results: dict[str, list] = {side: [] for side in SIDES}
-    for seed in arguments.seeds:
-        with tempfile.TemporaryDirectory() as work:
-            for side in SIDES:
-                command = [sys.executable, __file__, "--seeds", str(seed), "--side", side, "--work", work]
-                for name in ("task", "dataset", "weights", "data"):
-                    command += [f"--{name}", getattr(arguments, name)]
-                command += [f"--{name}={value}" for name, value in changes.items()]
-                subprocess.run(command, check=True)
-                results[side].append(json.loads((Path(work) / f"{side}.json").read_text()))
-                report_one(side, seed, results[side][-1])
-    report(arguments.seeds, results)
+    common = [sys.executable, __file__]
+    for name in ("task", "dataset", "weights", "data"):
+        common += [f"--{name}", getattr(arguments, name)]
+    common += [f"--{name}={value}" for name, value in changes.items()]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.results or Path(temporary)
+        check_same(folder, common[2:])
+        for seed in arguments.seeds:
+            run_seed(common, seed, folder / f"seed_{seed}", arguments.sides)
+        results = {side: read_results(folder, arguments.seeds, side) for side in SIDES}
+    if all(len(results[side]) == len(arguments.seeds) for side in SIDES):
+        report(arguments.seeds, results)
+
+
+def check_same(folder: Path, settings: list) -> None:
+    """Keep the settings in a folder of results; raise SystemExit if it holds those of other ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "settings.json"
+    if file.exists() and json.loads(file.read_text()) != settings:
+        raise SystemExit(f"{file}: {file.read_text()} is not {json.dumps(settings)}; give another folder")
+    file.write_text(json.dumps(settings))
+
+
+def run_seed(common: list, seed: int, work: Path, sides: list) -> None:
+    """Run the sides that have no result yet, each in a process of its own, and print what came out."""
+    work.mkdir(parents=True, exist_ok=True)
+    command = [*common, "--seeds", str(seed), "--work", str(work), "--part"]
+    if not start_folder(work).exists():
+        subprocess.run([*command, "start"], check=True)
+    for side in sides:
+        if not result_file(work, side).exists():
+            subprocess.run([*command, side], check=True)
+        report_one(side, seed, json.loads(result_file(work, side).read_text()))
+
+
+def result_file(work: Path, side: str) -> Path:
+    return work / f"{side}.json"
+
+
+def read_results(folder: Path, seeds: list, side: str) -> list:
+    files = [result_file(folder / f"seed_{seed}", side) for seed in seeds]
+    return [json.loads(file.read_text()) for file in files if file.exists()]
 
 
 def start_folder(work: Path) -> Path:
-    """Return the folder that both sides start from; our side, which runs first, makes it."""
+    """Return the folder that both sides start from."""
     return work / "start"
 
 
-def train_here(setting: Setting, weights: Path, data: Path, seed: int, work: Path) -> dict:
-    """Train with mindformers, through `Trainer`."""
+def make_start(setting: Setting, weights: Path, seed: int, work: Path) -> None:
+    """Write the folder that both sides start from: the weights with a freshly drawn head, and the tokenizer."""
     import mindspore as ms
 
-    from mindformers import Trainer
     from mindformers.catalog import REGISTRY
     from mindformers.models.auto import AutoConfig, class_name
     from mindformers.registry import MindFormerModuleType
@@ -108,10 +144,17 @@ def train_here(setting: Setting, weights: Path, data: Path, seed: int, work: Pat
     model = cls(config, seed=seed)
     if setting.sizes is None:
         load_weights(model, weights, weight_map=model.weight_map, new_parameters=NEW_HEAD)
-    start = start_folder(work)
-    model.save_pretrained(start)
-    AutoTokenizer.from_pretrained(weights).save_pretrained(start)
+    partial = work / "start.partial"
+    model.save_pretrained(partial)
+    AutoTokenizer.from_pretrained(weights).save_pretrained(partial)
+    partial.rename(start_folder(work))
 
+
+def train_here(setting: Setting, data: Path, seed: int, work: Path) -> dict:
+    """Train with mindformers, through `Trainer`."""
+    from mindformers import Trainer
+
+    start = start_folder(work)
     file = work / "run.yaml"  # as a file it stands alone; a dict would go on top of the task's usual run
     file.write_text(json.dumps(setting.config(data, seed, work / "output")))  # JSON is YAML
     trainer = Trainer(task=setting.task, model=str(start), args=str(file))
@@ -130,7 +173,7 @@ def train_here(setting: Setting, weights: Path, data: Path, seed: int, work: Pat
     }
 
 
-def train_there(setting: Setting, weights: Path, data: Path, seed: int, work: Path) -> dict:
+def train_there(setting: Setting, data: Path, seed: int, work: Path) -> dict:
     """Train with Hugging Face's Trainer; rows, order and scoring come from the same code as on our side."""
     import numpy as np
     import torch
