@@ -15,17 +15,18 @@ from mindformers.registry import MindFormerModuleType as Type
 
 
 def tasks() -> str:
-    """Return one line per task: name, model classes, dataset, runner, parallel context."""
-    rows: List[Sequence[str]] = [("task", "models", "dataset", "runner", "parallel context")]
+    """Return one line per task: name, ending of model classes, families, dataset, runner, parallel context."""
+    rows: List[Sequence[str]] = [("task", "head", "models", "dataset", "runner", "parallel context")]
     for task in REGISTRY.names(Type.TRAINER):
         known, entry = TASKS.get(task), REGISTRY.entry(Type.TRAINER, task)
         name = ", ".join((task, *filter(str.islower, entry.aliases)))  # the others are r0.3's class names
         if entry.target is None:
-            rows.append((name, "(can be configured, not run yet)", "", "", ""))
+            rows.append((name, "", "(can be configured, not run yet)", "", "", ""))
         elif known is None:
-            rows.append((name, "your own", "your own", "runners.train", "data parallel"))
+            rows.append((name, "", "your own", "your own", "runners.train", "data parallel"))
         else:
-            rows.append((name, ", ".join(_models_for(known.head)), known.dataset, known.runner, known.context))
+            models_of_it = ", ".join(_models_for(known.head))
+            rows.append((name, known.head, models_of_it, known.dataset, known.runner, known.context))
     return table(rows)
 
 
@@ -36,8 +37,7 @@ def models() -> str:
         tree = read_file(file).tree
         arch = _find_arch(file, tree)
         rows.append((name, arch, str(file.relative_to(configs_folder().parent))))
-    own = [name for name in REGISTRY.names(Type.MODELS) if REGISTRY.entry(Type.MODELS, name).origin != BUILT_IN]
-    return table([*rows, *((name, name, "(registered by you)") for name in own)])
+    return table([*rows, *((name, name, "(registered by you)") for name in _own_models())])
 
 
 def parameters() -> str:
@@ -100,7 +100,13 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
 
 
 def _models_for(head: str) -> List[str]:
-    return [name for name in REGISTRY.names(Type.MODELS) if name.endswith(head)]
+    """Return the families that have a head, and the user's own classes whose names end so."""
+    families = [name for name, family in FAMILIES.items() if head in family.heads]
+    return [*families, *(name for name in _own_models() if name.endswith(head))]
+
+
+def _own_models() -> List[str]:
+    return [name for name in REGISTRY.names(Type.MODELS) if REGISTRY.entry(Type.MODELS, name).origin != BUILT_IN]
 
 
 def _find_arch(file, tree) -> str:

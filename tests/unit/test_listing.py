@@ -27,6 +27,13 @@ def test_models_are_the_run_files(capsys):
     assert "BertForQuestionAnswering" in rows["qa_bert_tiny"]
 
 
+def test_tasks_name_the_families_that_serve_them(capsys):
+    assert main(["list", "tasks"]) == 0
+    rows = rows_of(capsys.readouterr().out)
+    assert rows["text_generation"].split()[1:4] == ["ForCausalLM", "gpt2,", "llama,"]
+    assert rows["translation"].split()[1:4] == ["ForSeq2SeqLM", "t5", "TranslationDataLoader"]
+
+
 def test_parameters_of_every_size_are_listed(capsys):
     assert main(["list", "models", "--params"]) == 0
     rows = rows_of(capsys.readouterr().out)
