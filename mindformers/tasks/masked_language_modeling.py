@@ -7,7 +7,6 @@ likeliest tokens for each mask of a text (`fill_mask`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Union
 
@@ -15,7 +14,6 @@ import numpy as np
 from mindspore import nn
 
 from mindformers.arch.stacks import StackArch
-from mindformers.catalog import REGISTRY
 from mindformers.config.component import Component
 from mindformers.config.schema import RunConfig
 from mindformers.data.loader import BatchPlan, FeatureSet, gather
@@ -33,8 +31,7 @@ from mindformers.data.sentence_pairs import BELONG, pair_rows
 from mindformers.data.text_documents import TextDataLoader, texts_from
 from mindformers.errors import DataError, UsageError
 from mindformers.evaluate.masked_lm import MaskedLMMetric, MaskedScores
-from mindformers.registry import MindFormerModuleType as Type
-from mindformers.tasks.task import Task
+from mindformers.tasks.language_modeling import LanguageModelingTask
 
 Forward = Callable[[Dict[str, np.ndarray]], Any]
 """A batch of int32 arrays by name to logits [B, P, V], or a tuple that begins with them."""
@@ -47,26 +44,19 @@ SCORE_PLACES = 4
 SENTENCE_HEAD = "ForPreTraining"
 
 
-@dataclass(frozen=True)
-class EvalData:
-    """A dataset for scoring."""
-
-    features: FeatureSet
-    """What the model sees, its masks fixed."""
-
-
-class MaskedLanguageModelingTask(Task):
+class MaskedLanguageModelingTask(LanguageModelingTask):
     """Data, metric and predictions of an encoder that finds masked tokens.
 
     `max_seq_len` counts tokens of a row, special ones included. `arch`, when known, says how long a row may be, which
-    tokens there are and whether there is a sentence head. `seed` draws masks and pairs in training.
+    tokens there are and whether there is a sentence head. `seed` draws masks and pairs in training;
+    masks differ between epochs, but those of BERT's pre-training records stay as they were written.
     """
 
     name = "masked_language_modeling"
     head = "masked_lm"
     metric_name = "Masked Language Modeling Metric"
     main_metric = "val_loss"
-    larger_is_better = False
+    usual_metric = MaskedLMMetric
 
     def __init__(
         self,
@@ -76,9 +66,9 @@ class MaskedLanguageModelingTask(Task):
         seed: int = 0,
         metric: Optional[Component] = None,
     ):
-        self.tokenizer, self.max_seq_len, self.arch, self.seed = tokenizer, max_seq_len, arch, seed
+        super().__init__(tokenizer, arch, seed, metric)
+        self.max_seq_len = max_seq_len
         self.sentence_task = arch.sentence_task if arch is not None and arch.head == "pre_training" else None
-        self._metric = metric
 
     @classmethod
     def from_config(cls, config: RunConfig, tokenizer: Any) -> MaskedLanguageModelingTask:
@@ -91,26 +81,6 @@ class MaskedLanguageModelingTask(Task):
         if length is None:
             length = USUAL_LENGTH if arch is None else min(USUAL_LENGTH, _positions(arch))
         return cls(tokenizer, length, arch, config.seed, config.metric)
-
-    def train_features(self, source: Source) -> FeatureSet:
-        """Return the rows of a training set, whose masks differ between epochs.
-
-        `source` is a data loader, a path to text, texts of the user's own (or mappings with `text`), or the columns of
-        records by name. The masks of BERT's pre-training records stay as they were written. Raises DataError when the
-        data cannot be used.
-        """
-        return self._features(source, training=True)
-
-    def eval_features(self, source: Source) -> EvalData:
-        """Return the rows of an evaluation set, the last one padded; `source` as in `train_features`."""
-        return EvalData(self._features(source, training=False))
-
-    def metric(self, data: EvalData) -> Any:
-        """Return a fresh metric; it takes rows and what `MaskedScores` returns."""
-        del data
-        if self._metric is None:
-            return MaskedLMMetric()
-        return REGISTRY.resolve(Type.METRIC, self._metric.type)(**self._metric.arguments())
 
     def scored(self, model: nn.Cell) -> nn.Cell:
         """Return the cell whose outputs the metric takes."""
@@ -250,20 +220,6 @@ class MaskedLanguageModelingTask(Task):
             kept = {name: column for name, column in features.columns.items() if name != "sentence_labels"}
             features = FeatureSet(kept, {"labels": features.fillers["labels"]}, features.draw)
         return features
-
-    def _check_tokens(self, features: FeatureSet) -> None:
-        """Raise DataError for a token outside of the vocabulary."""
-        vocab_size = None if self.arch is None else self.arch.vocab_size
-        for name in () if vocab_size is None else ("input_ids", "labels"):
-            ids = features.columns[name]
-            allowed = (ids >= 0) | (ids == features.fillers.get(name, 0))
-            wrong = np.argwhere(~allowed | (ids >= vocab_size))
-            if len(wrong):
-                row, place = (int(item) for item in wrong[0])
-                raise DataError(
-                    f"row {row}, place {place}: {name} has {int(ids[row, place])}, outside of the model's vocabulary "
-                    f"of {vocab_size}; give the model that the rows were made for, or its vocab_size"
-                )
 
     def _length(self, length: int) -> int:
         """Return the tokens of a row. Raises DataError when the model has fewer positions, or no text fits in."""

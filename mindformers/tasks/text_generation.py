@@ -7,7 +7,6 @@ Predict: texts to the same texts continued.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Union
 
@@ -15,7 +14,6 @@ import numpy as np
 from mindspore import nn
 
 from mindformers.arch.stacks import StackArch
-from mindformers.catalog import REGISTRY
 from mindformers.config.component import Component
 from mindformers.config.schema import RunConfig
 from mindformers.data.loader import FeatureSet
@@ -26,23 +24,14 @@ from mindformers.errors import DataError, UsageError
 from mindformers.evaluate.perplexity import PerplexityMetric, RowLosses
 from mindformers.generation.generate import default_settings, generate
 from mindformers.generation.settings import check_text_alone
-from mindformers.registry import MindFormerModuleType as Type
-from mindformers.tasks.task import Task
+from mindformers.tasks.language_modeling import LanguageModelingTask
 
 USUAL_LENGTH = 1024
 """Tokens of a block when neither the dataset nor the model says another number."""
 Source = Union[str, Path, BlockSource, MindDataset, Dict[str, np.ndarray], Iterable[object]]
 
 
-@dataclass(frozen=True)
-class EvalData:
-    """A dataset for scoring."""
-
-    features: FeatureSet
-    """What the model sees, one row a block."""
-
-
-class TextGenerationTask(Task):
+class TextGenerationTask(LanguageModelingTask):
     """Data and metric of a decoder that continues text.
 
     `seq_length` counts the predictions of a block. `arch`, when known, says how long a block may be and which tokens
@@ -53,7 +42,7 @@ class TextGenerationTask(Task):
     head = "causal_lm"
     metric_name = "Text Generation Metric"
     main_metric = "perplexity"
-    larger_is_better = False
+    usual_metric = PerplexityMetric
 
     def __init__(
         self,
@@ -64,8 +53,8 @@ class TextGenerationTask(Task):
         metric: Optional[Component] = None,
         settings: Optional[Mapping[str, Any]] = None,
     ):
-        self.tokenizer, self.seq_length, self.arch, self.seed = tokenizer, seq_length, arch, seed
-        self._metric = metric
+        super().__init__(tokenizer, arch, seed, metric)
+        self.seq_length = seq_length
         self._settings = {"include_input": True, **(settings or {})}
 
     @classmethod
@@ -77,25 +66,6 @@ class TextGenerationTask(Task):
         if length is None:
             length = USUAL_LENGTH if arch is None else min(USUAL_LENGTH, arch.max_positions)
         return cls(tokenizer, length, arch, config.seed, config.metric)
-
-    def train_features(self, source: Source) -> FeatureSet:
-        """Return the blocks of a training set.
-
-        `source` is a data loader, a path to text, texts of the user's own (or mappings with `text`), or columns by
-        name. Raises DataError when the data cannot be used.
-        """
-        return self._features(source, training=True)
-
-    def eval_features(self, source: Source) -> EvalData:
-        """Return the blocks of an evaluation set, the last one padded; `source` as in `train_features`."""
-        return EvalData(self._features(source, training=False))
-
-    def metric(self, data: EvalData) -> Any:
-        """Return a fresh metric; it takes rows, sums of losses and numbers of tokens."""
-        del data
-        if self._metric is None:
-            return PerplexityMetric()
-        return REGISTRY.resolve(Type.METRIC, self._metric.type)(**self._metric.arguments())
 
     def scored(self, model: nn.Cell) -> nn.Cell:
         """Return the cell whose outputs the metric takes. Raises UsageError for a model that cannot be scored."""
@@ -136,7 +106,7 @@ class TextGenerationTask(Task):
         if isinstance(source, MindDataset) or _holds_columns(source):
             columns = source.columns() if isinstance(source, MindDataset) else getattr(source, "columns", source)
             features = causal_rows(columns, self._length(None), "the rows")
-            self._check_rows(features)
+            self._check_tokens(features)
             return features
         if hasattr(source, "stream"):
             stream, name = source.stream(self.tokenizer), str(source.dataset_dir)
@@ -158,19 +128,6 @@ class TextGenerationTask(Task):
                 "lower seq_length of the dataset or the model, or raise the model's positions"
             )
         return length
-
-    def _check_rows(self, features: FeatureSet) -> None:
-        """Raise DataError for a token outside of the vocabulary."""
-        vocab_size = self.arch.vocab_size if self.arch is not None else None
-        for name in ("input_ids", "labels") if vocab_size else ():
-            ids = features.columns[name]
-            wrong = (ids >= vocab_size) | (ids < 0) & ((ids != features.fillers["labels"]) | (name == "input_ids"))
-            if wrong.any():
-                row, place = (int(item) for item in np.argwhere(wrong)[0])
-                raise DataError(
-                    f"row {row}, place {place}: {name} has {int(ids[row, place])}, outside of the model's vocabulary "
-                    f"of {vocab_size}; give the model that the rows were made for, or its vocab_size"
-                )
 
 
 def _holds_columns(source: Any) -> bool:
