@@ -159,16 +159,22 @@ def weights_source(config: RunConfig, resumed: Optional[Path]) -> Optional[Path]
 
 
 def tokenizer(config: RunConfig, weights: Optional[Path], given: Given) -> Any:
-    """Return the caller's tokenizer, else the one beside the weights, else the one of the configuration; or None."""
+    """Return the caller's tokenizer, else the one that `find_tokenizer` finds, or None."""
     if given.tokenizer is not None:
         return given.tokenizer
+    loaders = (
+        section.data_loader.options
+        for section in (config.train_dataset, config.eval_dataset)
+        if section is not None and section.data_loader is not None
+    )
+    data = [Path(loader.dataset_dir) for loader in loaders if getattr(loader, "dataset_dir", "")]
     sections = [
         section.tokenizer
         for section in (config.train_dataset, config.eval_dataset, config.processor)
         if section is not None and section.tokenizer is not None
     ]
     try:
-        return find_tokenizer(sections[0] if sections else None, weights)
+        return find_tokenizer(sections[0] if sections else None, weights, data)
     except DataError as error:
         named = sections[0].options
         of_prediction = config.processor is not None and sections[0] is config.processor.tokenizer

@@ -52,7 +52,7 @@ def start(folder: Path) -> subprocess.Popen:
     text.parent.mkdir()
     write_text(text)
     command = [sys.executable, ROOT / "run_mindformer.py", "--config", ROOT / "configs" / "gpt2" / "run_gpt2_tiny.yaml"]
-    command += ["--dataset_dir", text.parent, f"--train_dataset.tokenizer.vocab_file={text}", *FLAGS]
+    command += ["--dataset_dir", text.parent, *FLAGS]
     with open(folder / "run.log", "w", encoding="utf-8") as log:
         return subprocess.Popen(
             [*map(str, command), "--output_dir", str(folder / "output")],

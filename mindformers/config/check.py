@@ -44,6 +44,7 @@ def check(merged: Merged) -> Checked:
     """Validate a merged tree; raises ConfigError with every problem that was found."""
     _drop_undescribed(merged)
     problems = settle(merged, RunConfig)
+    _share_data(merged)
     try:
         config = adapter(RunConfig).validate_json(json.dumps(merged.tree), strict=True)
     except ValidationError as error:
@@ -62,6 +63,22 @@ def _drop_undescribed(merged: Merged) -> None:
         loader = section.get("data_loader") if isinstance(section, dict) and len(section) == 1 else None
         if isinstance(loader, dict) and all(merged.origin((name, "data_loader", key)) in OF_BOTH for key in loader):
             del merged.tree[name]
+
+
+def _share_data(merged: Merged) -> None:
+    """Let an evaluation dataset that says nothing of its place be found where the training data is."""
+    path = ("data_loader", "dataset_dir")
+    train, evaluation = (_section(merged.tree, (name, "data_loader")) for name in ("train_dataset", "eval_dataset"))
+    if train.get("dataset_dir") and evaluation and "dataset_dir" not in evaluation:
+        evaluation["dataset_dir"] = train["dataset_dir"]
+        merged.origins[("eval_dataset", *path)] = f"{merged.origin(('train_dataset', *path))}, as train_dataset"
+
+
+def _section(tree: Any, path: KeyPath) -> Dict[str, Any]:
+    """Return what stands at `path` if it is a mapping, else an empty one."""
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree if isinstance(tree, dict) else {}
 
 
 def _flat(error: ValidationError, prefix: KeyPath) -> List[Dict[str, Any]]:

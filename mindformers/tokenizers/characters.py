@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from tokenizers import Tokenizer, decoders, models
 
@@ -73,6 +73,13 @@ class CharacterTokenizer(PretrainedTokenizer):
     """
 
     family = Family(build=build, model="BPE")
+
+    @classmethod
+    def find_vocabulary(cls, data: Path) -> Optional[Path]:
+        """Return the text itself: a file, or of a folder train.txt or the only .txt there is."""
+        texts = [data] if data.is_file() else sorted(data.glob("*.txt"))
+        training = [text for text in texts if text.name == "train.txt"]
+        return next(iter(training), texts[0] if len(texts) == 1 else None)
 
     def _adopt(self, backend: Any, *rest: Any) -> None:
         """Take over a backend read from a file as one that checks characters."""

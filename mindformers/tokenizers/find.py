@@ -1,9 +1,9 @@
-"""Which tokenizer belongs to a run: weights and tokenizer go together, so the files beside the weights come first."""
+"""Which tokenizer belongs to a run: that of its weights; without weights, the one it names or that of its data."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 from mindformers.catalog import REGISTRY
 from mindformers.config.component import Component
@@ -18,10 +18,11 @@ OF_THE_TASK = ("src_max_length", "tgt_max_length", "prefix", "stage", "extra")
 """Options that stand in the tokenizer's section and are read by the translation task."""
 
 
-def find_tokenizer(section: Optional[Component], weights: Optional[Path]) -> Any:
+def find_tokenizer(section: Optional[Component], weights: Optional[Path], data: Sequence[Path] = ()) -> Any:
     """Return the tokenizer saved beside `weights`, else the one of the configuration, else None.
 
-    Raises DataError when the configuration names a tokenizer whose files are nowhere.
+    A run from scratch whose configuration names no files takes those beside its `data`, which are files or folders.
+    Raises DataError when the files of the tokenizer are nowhere.
     """
     beside = _holder(weights)
     if section is None:
@@ -50,9 +51,16 @@ def find_tokenizer(section: Optional[Component], weights: Optional[Path]) -> Any
         return cls(vocab_file, **options)
     if named and _holder(Path(named)) is not None:
         return cls.from_pretrained(named)
+    for place in data if weights is None and hasattr(cls, "find_vocabulary") else ():  # a class of one's own may not
+        found = cls.find_vocabulary(place)
+        if found is not None:
+            logger.info("tokenizer: made from %s, beside the data", found)
+            return cls(found, **options)
     accepted = ", ".join([TOKENIZER_FILE, *FIRST_FILES])
+    places = ", ".join(f"{place}{'' if place.exists() else ', which does not exist'}" for place in dict.fromkeys(data))
+    beside_data = f" and none beside the data ({places})" if places and weights is None else ""
     raise DataError(
-        f"no tokenizer files: none of {accepted} beside the weights ({weights or 'none given'}), and "
+        f"no tokenizer files: none of {accepted} beside the weights ({weights or 'none given'}){beside_data}, and "
         "the configuration names no vocab_file; set train_dataset.tokenizer.vocab_file to a vocabulary"
     )
 

@@ -98,6 +98,13 @@ class PretrainedTokenizer:
         self._build(paths, special, {**self._defaults(), **self._known(options)}, ())
 
     @classmethod
+    def find_vocabulary(cls, data: Path) -> Optional[Path]:
+        """Return the vocabulary file beside data, which is a file or a folder; None when there is none."""
+        folder = data if data.is_dir() else data.parent
+        alternatives = ([folder / name for name in names] for names in cls.family.vocabulary)
+        return next((paths[0] for paths in alternatives if all(path.is_file() for path in paths)), None)
+
+    @classmethod
     def from_pretrained(cls, name_or_path: Union[str, Path], **options: Any) -> PretrainedTokenizer:
         """Load a folder that holds tokenizer.json or the family's vocabulary files; `options` win over its files.
 

@@ -56,8 +56,6 @@ def tiny_flags(corpus):
         ROOT / "configs" / "qa" / "run_qa_bert_tiny.yaml",
         "--dataset_dir",
         corpus,
-        f"--train_dataset.tokenizer.vocab_file={corpus / 'vocab.txt'}",
-        f"--eval_dataset.tokenizer.vocab_file={corpus / 'vocab.txt'}",
         f"--model.model_config.vocab_size={len((corpus / 'vocab.txt').read_text().splitlines())}",
         *TINY,
     ]

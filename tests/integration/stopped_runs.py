@@ -94,7 +94,6 @@ def tiny_language_model(folder, samples=False, rows=8):
         config,
         "--dataset_dir",
         folder,
-        f"--train_dataset.tokenizer.vocab_file={text}",
         "--model.model_config.resid_pdrop=0.1",
         "--epochs=2",
         f"--batch_size={rows}",

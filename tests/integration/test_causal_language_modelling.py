@@ -38,8 +38,6 @@ def flags(text):
         TINY,
         "--dataset_dir",
         text,
-        f"--train_dataset.tokenizer.vocab_file={text}",
-        f"--eval_dataset.data_loader.dataset_dir={text}",
         *both,
     ]
 
@@ -82,7 +80,7 @@ def test_the_tokenizer_goes_with_the_checkpoint_into_finetuning(learned, flags, 
     assert (checkpoint / "tokenizer.json").is_file()
     other = tmp_path / "other.txt"
     other.write_text("blue follows green.\n" * 40, encoding="utf-8")
-    changed = [flag for flag in flags if "vocab_file" not in str(flag)]
+    changed = list(flags)
     changed[changed.index("--dataset_dir") + 1] = other
     result = run_script(
         *changed, "--run_mode", "finetune", "--load_checkpoint", checkpoint, "--output_dir", tmp_path / "out"
@@ -168,7 +166,7 @@ def test_another_family_trains_on_indexed_tokens_with_documents_kept_apart(text,
 
 
 WRONG = {
-    "a folder without text": (["--dataset_dir", ROOT / "mindformers" / "arch"], "holds no text"),
+    "a folder without text": (["--dataset_dir", ROOT / "mindformers" / "arch"], "none beside the data"),
     "a block longer than the model": (["--model.model_config.seq_length=65"], "the model, which has 64 positions"),
     "a vocabulary that is too small": (["--model.model_config.vocab_size=5"], "at least"),
     "an option that does not exist": (["--train_dataset.data_loader.document=line"], "Did you mean 'documents'"),

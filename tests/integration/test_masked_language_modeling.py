@@ -46,14 +46,13 @@ def text(tmp_path_factory):
     return folder
 
 
-def flags_of(name, text, vocabulary):
+def flags_of(name, text):
     both = ("train_dataset", "eval_dataset")
     return [
         "--config",
         CONFIGS / f"{name}.yaml",
         "--dataset_dir",
         text,
-        *[f"--{part}.tokenizer.vocab_file={text / vocabulary}" for part in both],
         *[f"--{part}.data_loader.cache_dir={text / 'cache'}" for part in both],
         *SMALL,
     ]
@@ -61,7 +60,7 @@ def flags_of(name, text, vocabulary):
 
 @pytest.fixture(scope="module")
 def flags(text):
-    return [*flags_of("bert/run_bert_tiny_uncased", text, "vocab.txt"), "--model.model_config.vocab_size=24"]
+    return [*flags_of("bert/run_bert_tiny_uncased", text), "--model.model_config.vocab_size=24"]
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +114,8 @@ def test_prediction_fills_every_mask_of_a_text(learned, flags, tmp_path):
 
 
 def test_finetuning_starts_from_the_weights_and_their_tokenizer(learned, flags, tmp_path):
-    bare = [flag for flag in flags if "vocab_file" not in str(flag)]
     run_script(
-        *bare,
+        *flags,
         *(
             "--run_mode",
             "finetune",
@@ -150,9 +148,8 @@ def test_a_run_that_stops_within_an_epoch_resumes_with_the_same_masks(flags, tmp
 
 
 OTHERS = {
-    "roberta/run_roberta_tiny": ("vocab.json", "<mask>", {"val_loss", "perplexity", "tokens", "accuracy"}),
+    "roberta/run_roberta_tiny": ("<mask>", {"val_loss", "perplexity", "tokens", "accuracy"}),
     "albert/run_albert_tiny": (
-        "spiece.model",
         "[MASK]",
         {"val_loss", "perplexity", "tokens", "accuracy", "sentence_accuracy", "sentences"},
     ),
@@ -161,8 +158,8 @@ OTHERS = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_the_other_families_train_score_fill_and_train_on(name, text, tmp_path):
-    vocabulary, mask, scored = OTHERS[name]
-    common = [*flags_of(name, text, vocabulary), "--model.model_config.vocab_size=400", "--mode", "1"]
+    mask, scored = OTHERS[name]
+    common = [*flags_of(name, text), "--model.model_config.vocab_size=400", "--mode", "1"]
     common += ["--train_dataset.data_loader.num_samples=64", "--eval_dataset.data_loader.num_samples=8"]
     run_script(*common, "--output_dir", tmp_path / "out", "--epochs", "1", "--callbacks.0.per_print_times=1")
     assert len(losses(tmp_path / "out")) == 8
@@ -212,7 +209,7 @@ WRONG = {
     "a text without mask": (["--run_mode", "predict", "--predict_data", "the fox"], "has no [MASK]"),
     "an option that does not exist": (["--train_dataset.data_loader.whole_word=true"], "Did you mean 'whole_words'"),
     "rows of another kind": (["--train_dataset.data_loader.rows=half"], "rows"),
-    "a folder without text": (["--run_mode", "train", "--dataset_dir", CONFIGS / "bert"], "holds no text"),
+    "a folder without text": (["--run_mode", "train", "--dataset_dir", CONFIGS / "bert"], "none beside the data"),
 }
 
 

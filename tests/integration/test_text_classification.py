@@ -40,8 +40,6 @@ def flags(table):
         CONFIGS / "txtcls" / "run_txtcls_bert_tiny.yaml",
         "--dataset_dir",
         table,
-        f"--train_dataset.tokenizer.vocab_file={table / 'vocab.txt'}",
-        f"--eval_dataset.tokenizer.vocab_file={table / 'vocab.txt'}",
         f"--train_dataset.data_loader.cache_dir={table / 'cache'}",
         "--mode",
         "1",

@@ -56,7 +56,6 @@ def flags(data):
         "--dataset_dir",
         data,
         *(f"--{section}.data_loader.cache_dir={data / 'cache'}" for section in ("train_dataset", "eval_dataset")),
-        *(f"--{section}.tokenizer.vocab_file={data / 'vocab.txt'}" for section in ("train_dataset", "eval_dataset")),
         *(f"--{section}.tokenizer.do_lower_case=true" for section in ("train_dataset", "eval_dataset")),
     ]
 

@@ -18,7 +18,6 @@ def flags(tmp_path_factory):
             (folder / f"{split}.{language}").write_text("".join(f"{text}\n" for text in texts))
     return [
         *("--config", CONFIGS / "t5" / "run_t5_tiny_multi30k.yaml", "--dataset_dir", folder, "--batch_size", "8"),
-        *(f"--{part}_dataset.tokenizer.vocab_file={folder / 'spiece.model'}" for part in ("train", "eval")),
         *("--model.model_config.vocab_size=200", "--model.model_config.d_model=16", "--model.model_config.d_ff=32"),
         *("--model.model_config.num_layers=1", "--train_dataset.tokenizer.tgt_max_length=16"),
     ]

@@ -123,6 +123,17 @@ def test_rules_across_sections_name_both_numbers():
     assert "512" in found[0]
 
 
+def test_evaluation_data_that_names_no_place_is_where_the_training_data_is():
+    train = "train_dataset: {data_loader: {type: TextDataLoader, dataset_dir: texts}}\n"
+    evaluation = "eval_dataset: {data_loader: {type: TextDataLoader, part: [0.9, 1.0]}}\n"
+    result = checked(train, evaluation)
+    assert result.run.eval_dataset.data_loader.options.dataset_dir == "texts"
+    assert "0.yaml" in result.merged.origin(("eval_dataset", "data_loader", "dataset_dir"))
+    other = checked(train, evaluation.replace("part", "dataset_dir: others, part"))
+    assert other.run.eval_dataset.data_loader.options.dataset_dir == "others"
+    assert checked(train).run.eval_dataset is None
+
+
 def test_an_unknown_task_names_the_nearest():
     with pytest.raises(ConfigError, match="unknown task 'question_answer'. Did you mean 'question_answering'"):
         check_layers([read_text("trainer: {type: question_answer}\n", "f.yaml")])

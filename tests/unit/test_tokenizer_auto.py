@@ -110,6 +110,33 @@ def test_a_run_takes_the_files_beside_its_weights_and_warns_of_others(tmp_path, 
     assert "more" in given._backend.vocabulary()
 
 
+def test_a_run_from_scratch_takes_the_vocabulary_beside_its_data(tmp_path):
+    vocabularies.write_byte_level(tmp_path, ["<|endoftext|>"])
+    data = tmp_path / "train.jsonl"
+    data.write_text("{}")
+    section = Component("GPT2Tokenizer", Options())
+    for place in (data, tmp_path):
+        assert find_tokenizer(section, None, [tmp_path / "elsewhere", place]).vocab_size > 256
+    with pytest.raises(DataError, match="beside the weights"):  # trained with another one, for all that is known
+        find_tokenizer(section, tmp_path / "weights" / "model.safetensors", [data])
+    with pytest.raises(DataError, match=f"none beside the data .{tmp_path}.*set train_dataset.tokenizer.vocab_file"):
+        find_tokenizer(Component("T5Tokenizer", Options()), None, [tmp_path])
+    with pytest.raises(DataError, match="data, which does not exist"):
+        find_tokenizer(section, None, [tmp_path / "absent" / "data"])
+
+
+def test_characters_are_those_of_the_training_text(tmp_path):
+    section = Component("CharacterTokenizer", Options())
+    (tmp_path / "some.txt").write_text("abc")
+    assert find_tokenizer(section, None, [tmp_path]).vocab_size == 3
+    (tmp_path / "other.txt").write_text("abcdef")
+    with pytest.raises(DataError, match="none beside the data"):
+        find_tokenizer(section, None, [tmp_path])
+    (tmp_path / "train.txt").write_text("abcd")
+    assert find_tokenizer(section, None, [tmp_path]).vocab_size == 4
+    assert find_tokenizer(section, None, [tmp_path / "other.txt"]).vocab_size == 6
+
+
 def test_a_run_without_any_tokenizer_files_says_what_to_set(tmp_path):
     with pytest.raises(DataError, match="none of tokenizer.json, vocab.txt, vocab.json.*vocab_file"):
         find_tokenizer(Component("T5Tokenizer", Options()), tmp_path)
