@@ -54,8 +54,8 @@ class Adam(ScheduledOptimizer):
     ):
         check_betas(beta1, beta2, eps)
         super().__init__(params, learning_rate, weight_decay, groups)
-        self.adam_m = self.parameters.clone(prefix="adam_m", init="zeros")
-        self.adam_v = self.parameters.clone(prefix="adam_v", init="zeros")
+        self.adam_m = self.zeros("adam_m")
+        self.adam_v = self.zeros("adam_v")
         self.zero = Tensor(0.0, ms.float32)
         self.beta1 = Tensor(beta1, ms.float32)
         self.beta2 = Tensor(beta2, ms.float32)
@@ -65,12 +65,12 @@ class Adam(ScheduledOptimizer):
         self.one = Tensor(1.0, ms.float32)
         self.betas = beta1, beta2
         self.kernel: Optional[kernels.Adam] = None
-        self.takes_factor = library.usable()
+        self.fuses_factor = library.usable()
         self.make_kernel()
 
     def make_kernel(self) -> None:
         """Make the kernel that updates all parameters, when kernels are usable, for the groups that there are."""
-        if self.takes_factor:
+        if self.fuses_factor:
             self.kernel = kernels.Adam(*self.betas, self.decoupled, self.decays, self.group_of)
 
     def set_apart(self, paths: Iterable[str]) -> Tuple[int, ...]:
@@ -79,11 +79,8 @@ class Adam(ScheduledOptimizer):
         self.make_kernel()
         return numbers
 
-    def construct(self, gradients, factor=None):
-        """Update all parameters, given their gradients in the same order, to be multiplied with `factor`.
-
-        A factor may be given to an optimizer that `takes_factor`.
-        """
+    def move(self, gradients, factor=None):
+        """As `ScheduledOptimizer.move`."""
         rate, updates = self.begin_update()
         # 1 - beta^t through expm1: the difference keeps its digits where beta^t is near one.
         first = -ops.expm1(updates * self.log_beta1)
@@ -95,7 +92,7 @@ class Adam(ScheduledOptimizer):
             decay_steps += (group_rate * decay,)
         if self.kernel is not None:
             scalars = (self.eps * second, self.one if factor is None else factor, *rates, *decay_steps)
-            return self.kernel(self.parameters, self.adam_m, self.adam_v, gradients, ops.stack(scalars))
+            return self.kernel(self.masters, self.adam_m, self.adam_v, gradients, ops.stack(scalars))
         update = ops.partial(
             _update,
             rates,
@@ -107,7 +104,7 @@ class Adam(ScheduledOptimizer):
             self.beta1,
             self.beta2,
         )
-        return self.hyper_map(update, self.group_of, self.parameters, self.adam_m, self.adam_v, gradients)
+        return self.hyper_map(update, self.group_of, self.masters, self.adam_m, self.adam_v, gradients)
 
 
 class AdamW(Adam):

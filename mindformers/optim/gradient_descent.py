@@ -52,13 +52,13 @@ class SGD(ScheduledOptimizer):
             )
         super().__init__(params, learning_rate, weight_decay, groups)
         self.momentum, self.nesterov = float(momentum), nesterov
-        self.velocity = self.parameters.clone(prefix="velocity", init="zeros")
+        self.velocity = self.zeros("velocity")
 
-    def construct(self, gradients):
-        """Update all parameters, given their gradients in the same order."""
+    def move(self, gradients):
+        """As `ScheduledOptimizer.move`."""
         rate, _ = self.begin_update()
         update = ops.partial(_descend, self.of_groups(rate), self.decays, self.momentum, self.nesterov)
-        return self.hyper_map(update, self.group_of, self.parameters, self.velocity, gradients)
+        return self.hyper_map(update, self.group_of, self.masters, self.velocity, gradients)
 
 
 def _adapt(rates, decays, eps, group, parameter, squares, gradient):
@@ -89,10 +89,10 @@ class Adagrad(ScheduledOptimizer):
         check_eps(eps)
         super().__init__(params, learning_rate, weight_decay, groups)
         self.eps = float(eps)
-        self.squares = self.parameters.clone(prefix="squares", init="zeros")
+        self.squares = self.zeros("squares")
 
-    def construct(self, gradients):
-        """Update all parameters, given their gradients in the same order."""
+    def move(self, gradients):
+        """As `ScheduledOptimizer.move`."""
         rate, _ = self.begin_update()
         update = ops.partial(_adapt, self.of_groups(rate), self.decays, self.eps)
-        return self.hyper_map(update, self.group_of, self.parameters, self.squares, gradients)
+        return self.hyper_map(update, self.group_of, self.masters, self.squares, gradients)

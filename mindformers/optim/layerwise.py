@@ -74,15 +74,13 @@ class Adafactor(ScheduledOptimizer):
         self.rows = _moments("rows", self.parameters, lambda shape: shape[:1] if len(shape) == 2 else shape)
         self.columns = _moments("columns", self.parameters, lambda shape: shape[1:] if len(shape) == 2 else (1,))
 
-    def construct(self, gradients):
-        """Update all parameters, given their gradients in the same order."""
+    def move(self, gradients):
+        """As `ScheduledOptimizer.move`."""
         rate, updates = self.begin_update()
         kept = 1.0 - ops.pow(updates, -self.decay_rate)
         constants = (kept, self.eps, self.clip_threshold)
         update = ops.partial(_factored_step, self.of_groups(rate), self.decays, constants)
-        return self.hyper_map(
-            update, self.is_matrix, self.group_of, self.parameters, self.rows, self.columns, gradients
-        )
+        return self.hyper_map(update, self.is_matrix, self.group_of, self.masters, self.rows, self.columns, gradients)
 
 
 def _moments(name, parameters, shape_of) -> ParameterTuple:
@@ -133,13 +131,13 @@ class Lamb(ScheduledOptimizer):
         super().__init__(params, learning_rate, weight_decay, groups)
         self.beta1, self.beta2 = Tensor(beta1, ms.float32), Tensor(beta2, ms.float32)
         self.eps = float(eps)
-        self.lamb_m = self.parameters.clone(prefix="lamb_m", init="zeros")
-        self.lamb_v = self.parameters.clone(prefix="lamb_v", init="zeros")
+        self.lamb_m = self.zeros("lamb_m")
+        self.lamb_v = self.zeros("lamb_v")
 
-    def construct(self, gradients):
-        """Update all parameters, given their gradients in the same order."""
+    def move(self, gradients):
+        """As `ScheduledOptimizer.move`."""
         rate, updates = self.begin_update()
         first, second = 1.0 - ops.pow(self.beta1, updates), 1.0 - ops.pow(self.beta2, updates)
         constants = (self.beta1, self.beta2, first, second, self.eps)
         update = ops.partial(_trusted_step, self.of_groups(rate), self.decays, constants)
-        return self.hyper_map(update, self.group_of, self.parameters, self.lamb_m, self.lamb_v, gradients)
+        return self.hyper_map(update, self.group_of, self.masters, self.lamb_m, self.lamb_v, gradients)

@@ -6,30 +6,58 @@ from typing import Dict, Iterable, Optional, Sequence, Tuple, Union
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore.common.initializer import initializer
 
-from mindformers.errors import UsageError, counted, listing
+from mindformers.errors import UsageError, listing
 from mindformers.optim.groups import ParameterGroup
 
 PACE = "pace"
 """Name of the parameter that says which groups are frozen; it follows from the step, so no checkpoint holds it."""
 
 
+_assign = ops.Assign()
+
+
 def _times_pace(paces, group, square):
     return square * paces[group]
+
+
+def _widened(gradient):
+    return ops.cast(gradient, ms.float32)
+
+
+def _scaled(factor, gradient):
+    return gradient * factor
+
+
+def _rounded(moved, weight, master):
+    """Write `master`, once it has moved, into a weight of half precision."""
+    if weight.dtype == ms.float32:
+        return moved
+    value = ops.cast(ops.depend(master, moved), weight.dtype)
+    if weight.dtype == ms.bfloat16:
+        return weight.copy_(value)  # Assign does not take bfloat16 on CPU (MindSpore 2.10)
+    return _assign(weight, value)
 
 
 class ScheduledOptimizer(nn.Optimizer):
     """Base of the optimizers.
 
-    The learning rate is one number or an array with one rate an update; past its end the last rate stays. State:
-    `global_step`, the number of updates made; `schedule_offset`, how far the place in the array is ahead of it; and
-    what the optimizer keeps for each parameter, named `<what>.<path>`.
+    The learning rate is one number or an array with one rate an update; past its end the last rate stays. State, all
+    float32: `global_step`, the number of updates made; `schedule_offset`, how far the place in the array is ahead of
+    it; and what the optimizer keeps for each parameter, named `<what>.<path>`.
+
+    Steps are made on `masters`: the parameters themselves, or for one of half precision, in which small steps would
+    vanish, a float32 copy `master.<path>`, which is rounded into the parameter after every step (Micikevicius et al.
+    2018, arXiv:1710.03740, section 3.1).
 
     Raises:
-        UsageError: when `groups` does not hold every parameter exactly once, the decay is negative, or a parameter is
-            of half precision, in which steps and second moments vanish.
+        UsageError: when `groups` does not hold every parameter exactly once, or the decay is negative.
     """
+
+    fuses_factor = False
+    """Whether `move` takes the factor of the gradients and multiplies by itself."""
 
     def __init__(
         self,
@@ -41,7 +69,6 @@ class ScheduledOptimizer(nn.Optimizer):
         params = list(params)
         if weight_decay < 0:
             raise UsageError(f"weight_decay is {weight_decay}; it must be 0 or more")
-        _check_precision(params)
         curve = np.atleast_1d(np.asarray(learning_rate, np.float32))
         # MindSpore warns about an array of one rate; it is the same as a number.
         super().__init__(curve if curve.size > 1 else float(curve[0]), params, 0.0)
@@ -60,6 +87,45 @@ class ScheduledOptimizer(nn.Optimizer):
         self.last_rate = Tensor([curve.size - 1], ms.int32)
         self.schedule_offset = Parameter(Tensor([0], ms.int32), name="schedule_offset", requires_grad=False)
         self.pace: Optional[Parameter] = None
+        self.has_halves = any(parameter.dtype != ms.float32 for parameter in params)
+        self.masters = ParameterTuple(
+            item if item.dtype == ms.float32 else _beside(item, "master", is_zero=False) for item in self.parameters
+        )
+
+    def construct(self, gradients, factor=None):
+        """Update all parameters, given their gradients in the same order, to be multiplied with `factor`."""
+        if self.has_halves:
+            gradients = self.hyper_map(_widened, gradients)
+        if self.fuses_factor:
+            moved = self.move(gradients, factor)
+        else:
+            if factor is not None:
+                gradients = self.hyper_map(ops.partial(_scaled, factor), gradients)
+            moved = self.move(gradients)
+        if self.has_halves:
+            return self.hyper_map(ops.partial(_rounded, moved), self.parameters, self.masters)
+        return moved
+
+    def move(self, gradients):
+        """Update `masters`, given float32 gradients in the same order."""
+        raise NotImplementedError
+
+    def follow_weights(self) -> None:
+        """Let masters begin from weights that were loaded after they were made.
+
+        A number that rounds to its weight stays: so do all whose own state was loaded with the weights.
+        """
+        for weight, master in zip(self.parameters, self.masters):
+            if weight.dtype == ms.float32 or weight.has_init:  # without values: it is compiled only
+                continue
+            held = weight.astype(ms.float32).asnumpy()
+            stays = master.astype(weight.dtype).astype(ms.float32).asnumpy() == held
+            if not stays.all():
+                ops.assign(master, Tensor(np.where(stays, master.asnumpy(), held)))
+
+    def zeros(self, what: str) -> ParameterTuple:
+        """Return a float32 zero for each element of each parameter, named `what`.<path>."""
+        return ParameterTuple(_beside(item, what, is_zero=True) for item in self.parameters)
 
     def set_apart(self, paths: Iterable[str]) -> Tuple[int, ...]:
         """Put `paths` into groups of their own, which `freeze` can stop; return their numbers. Before the first step.
@@ -131,6 +197,16 @@ class ScheduledOptimizer(nn.Optimizer):
         return self.hyper_map(ops.partial(_times_pace, paces), self.group_of, squares)
 
 
+def _beside(parameter: Parameter, what: str, is_zero: bool) -> Parameter:
+    """Return a float32 parameter of the same shape and place as `parameter`, named `what`.<path>."""
+    made = parameter.clone()
+    made.name = f"{what}.{parameter.name}"
+    made.set_dtype(ms.float32)
+    if is_zero or made.has_init:  # values that do not exist yet keep their type otherwise
+        made.set_data(initializer("zeros", parameter.shape, ms.float32))
+    return made
+
+
 def check_betas(beta1: float, beta2: float, eps: float) -> None:
     """Raise UsageError for a decay of a moment outside [0, 1), or an epsilon that is not above 0."""
     for name, value in (("beta1", beta1), ("beta2", beta2)):
@@ -143,15 +219,6 @@ def check_eps(eps: float) -> None:
     """Raise UsageError for an epsilon that is not above 0."""
     if not eps > 0:
         raise UsageError(f"eps is {eps}; it must be above 0")
-
-
-def _check_precision(params: Sequence[Parameter]) -> None:
-    half = [parameter for parameter in params if parameter.dtype in (ms.float16, ms.bfloat16)]
-    if half:
-        raise UsageError(
-            f"{counted(len(half), 'weight')} of half precision cannot be trained, e.g. '{half[0].name}' of type "
-            f"{half[0].dtype}; set model.model_config.param_init_type to float32 (compute_dtype may be float16)"
-        )
 
 
 def _check_groups(groups: Sequence[ParameterGroup], names: Sequence[str]) -> None:

@@ -54,7 +54,7 @@ class Job:
     shard_threshold: int = 64 * 1024
     """Bytes from which on a parameter is split by the optimizer."""
     param_bytes: int = 4
-    """Bytes of an element of a parameter; its gradient and both moments of AdamW have the same type."""
+    """Bytes of an element of a parameter and of its gradient; the state of the optimizer is float32."""
     compute_bytes: int = 4
     """Bytes of an element of an activation."""
 

@@ -10,7 +10,9 @@ from mindformers.parallel.job import Job
 from mindformers.parallel.placement import Placement
 
 MOMENTS = 2
-"""States that AdamW keeps for an element of a parameter."""
+"""States that AdamW keeps for an element of a parameter, in float32; of half precision there is a float32 copy too."""
+FLOAT32 = 4
+"""Bytes of its elements."""
 RESERVE = 0.1
 """Share of a device's memory that a plan leaves for what `Memory` does not count: workspace of operators, buffers of
 communication, gaps of the allocator."""
@@ -88,7 +90,7 @@ def memory(job: Job, stage: int, count: Elements) -> Memory:
         weights=count.stored * job.param_bytes,
         copies=copied * job.compute_bytes,
         gradients=(received + (count.stored if job.shard_level >= 2 else count.owned)) * job.param_bytes,
-        optimizer=MOMENTS * count.stored * job.param_bytes,
+        optimizer=(MOMENTS + (job.param_bytes < FLOAT32)) * count.stored * FLOAT32,
         activations=int(in_flight(job, stage) * stage_layer_bytes(job, stage)) + again_bytes(job, stage),
         logits=head_bytes(job) if stage == job.mesh.stage - 1 else 0,
     )

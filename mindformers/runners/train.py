@@ -32,6 +32,8 @@ class TrainRunner(Session):
         Raises RunStoppedError when SIGTERM ended it before, with a checkpoint of the last step on the disk.
         """
         progress = self._progress()
+        if self.start.saved is not None:
+            logger.info("continues after step %d of %d", progress.first_step, progress.total_steps)
         same = identity(self.config, self.data)
         saved = self.start.saved
         if saved is not None:

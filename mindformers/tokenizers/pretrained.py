@@ -24,6 +24,8 @@ from mindformers.tokenizers.special_tokens import ADDITIONAL, NAMES, SpecialToke
 PADDINGS = (False, True, "longest", "max_length")
 TRUNCATIONS = (False, True, "longest_first", "only_first", "only_second")
 SIDES = ("right", "left")
+WRITTEN = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+"""What tokenizer_config.json says of an added token."""
 UNLIMITED = int(1e30)
 """What Hugging Face writes as model_max_length when a model has no limit."""
 CLEAN_UP = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
@@ -232,14 +234,7 @@ class PretrainedTokenizer:
         if self.chat_template is None:
             del config["chat_template"]
         config["added_tokens_decoder"] = {
-            str(index): {
-                "content": token.content,
-                "lstrip": token.lstrip,
-                "normalized": token.normalized,
-                "rstrip": token.rstrip,
-                "single_word": token.single_word,
-                "special": token.special,
-            }
+            str(index): {name: getattr(token, name) for name in WRITTEN}
             for index, token in sorted(self._backend.added_tokens().items())
         }
         files.write_folder(Path(folder), self._backend.contents(), config, self._special.written())

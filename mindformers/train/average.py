@@ -16,13 +16,14 @@ _move = ops.Assign()
 
 
 def _moved(step_size, average, weight):
-    return _move(average, average + (weight - average) * ops.cast(step_size, average.dtype))
+    return _move(average, average + (ops.cast(weight, ms.float32) - average) * step_size)
 
 
 class WeightAverage(nn.Cell):
     """average <- decay average + (1 - decay) weight after every update, from the weights that training starts with.
 
-    Source: Polyak and Juditsky 1992, doi:10.1137/0330046, with exponential weights. State: `ema.<path>`.
+    Source: Polyak and Juditsky 1992, doi:10.1137/0330046, with exponential weights. State: `ema.<path>`, float32
+    whatever the weights are, since a step of the average is far below the digits of half precision.
 
     Raises:
         UsageError: for a decay outside 0..1.
@@ -34,6 +35,8 @@ class WeightAverage(nn.Cell):
             raise UsageError(f"ema_decay is {decay}; it must be above 0 and below 1, e.g. 0.999")
         self.weights = weights
         self.averages = weights.clone(prefix=PREFIX, init="same")
+        for average in self.averages:
+            average.set_dtype(ms.float32)
         self.step_size = Tensor(1.0 - decay, ms.float32)
         self.hyper_map = ops.HyperMap()
 
@@ -44,7 +47,7 @@ class WeightAverage(nn.Cell):
     def restart(self) -> None:
         """Begin anew from the weights as they are, e.g. after they were loaded."""
         for average, weight in zip(self.averages, self.weights):
-            assign(average, weight.asnumpy())
+            assign(average, weight.astype(ms.float32).asnumpy())
 
     @contextmanager
     def in_place_of_weights(self) -> Iterator[None]:
@@ -60,12 +63,16 @@ class WeightAverage(nn.Cell):
 
 
 def assign(parameter: Parameter, value: np.ndarray) -> None:
-    """Let `parameter` hold `value`, in compiled graphs too.
+    """Let `parameter` hold `value`, rounded to its type, in compiled graphs too.
 
     `Parameter.set_data` (MindSpore 2.10) gives it other memory: a compiled graph that adds to it in place, as every
     optimizer does to its count of updates, reads the new value but writes into the old memory.
     """
-    ops.assign(parameter, Tensor(np.array(value)))
+    held = Tensor(np.array(value)).astype(parameter.dtype)
+    if parameter.dtype == ms.bfloat16:
+        parameter.copy_(held)  # Assign does not take it on CPU (MindSpore 2.10)
+    else:
+        ops.assign(parameter, held)
 
 
 def averages_in(parameters: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:

@@ -27,8 +27,9 @@ from mindformers.optim.scheduled import PACE
 from mindformers.train import checkpoint_files as files
 from mindformers.train.average import assign, averages_in
 from mindformers.train.checkpoint_files import is_checkpoint, list_checkpoints, verify
-from mindformers.weights.readers import read_weights
-from mindformers.weights.writers import save_safetensors
+from mindformers.weights.readers import WeightFiles, read_weights
+from mindformers.weights.stored import StoredTensor, of_array
+from mindformers.weights.writers import save_file
 
 __all__ = [
     "Snapshot",
@@ -116,15 +117,16 @@ def save_checkpoint(
     own = any(entry.path == target and entry.run_id == state.run_id for entry in list_checkpoints(folder))
 
     def fill(temporary: Path) -> None:
-        save_safetensors(temporary / MODEL, snapshot.model)
-        save_safetensors(temporary / OPTIMIZER, snapshot.training)
+        _save(temporary / MODEL, snapshot.model)
+        _save(temporary / OPTIMIZER, snapshot.training)
         about = {"format": FORMAT, "format_version": files.FORMAT_VERSION, "saved_at": snapshot.taken_at}
         text = json.dumps({**about, **asdict(state)}, indent=1)
         (temporary / files.STATE).write_text(text + "\n", encoding="utf-8")
         averages = averages_in(snapshot.training)
         if averages:
             (temporary / AVERAGED).mkdir()
-            save_safetensors(temporary / AVERAGED / MODEL, {**snapshot.model, **averages})
+            as_weights = {name: array.astype(snapshot.model[name].dtype) for name, array in averages.items()}
+            _save(temporary / AVERAGED / MODEL, {**snapshot.model, **as_weights})
         for place in (temporary, temporary / AVERAGED) if averages else (temporary,):
             for extra in extras:
                 extra(place)
@@ -169,12 +171,15 @@ def load_training_state(
     wanted = {OPTIMIZER: _training_parameters(optimizer, cells)}
     if model is not None:
         wanted[MODEL] = model.parameters_dict()
-    loaded = {name: dict(read_weights(path / name)) for name in wanted}
+    tensors_of = {name: read_weights(path / name) for name in wanted}
     mismatches = [
-        f"{name}: {problem}" for name, parameters in wanted.items() for problem in _mismatches(parameters, loaded[name])
+        f"{name}: {problem}"
+        for name, parameters in wanted.items()
+        for problem in _mismatches(parameters, tensors_of[name])
     ]
     if mismatches:
         raise CheckpointError(str(path), mismatches, ADVICE)
+    loaded = {name: dict(tensors) for name, tensors in tensors_of.items()}  # all is read before anything is assigned
     for name, parameters in wanted.items():
         for key, parameter in parameters.items():
             assign(parameter, loaded[name][key])
@@ -192,17 +197,27 @@ def _training_parameters(optimizer: nn.Optimizer, cells: Sequence[nn.Cell]) -> D
     }
 
 
-def _mismatches(parameters: Dict[str, Parameter], arrays: Dict[str, np.ndarray]) -> List[str]:
-    problems = [f"{name}: not in the checkpoint" for name in parameters if name not in arrays]
-    problems += [f"{name}: in the checkpoint only" for name in arrays if name not in parameters]
-    for name in [name for name in parameters if name in arrays]:
-        array, parameter = arrays[name], parameters[name]
-        kind = parameter.asnumpy().dtype
-        if array.shape != tuple(parameter.shape):
-            problems.append(f"{name}: shape {array.shape} in the checkpoint, {tuple(parameter.shape)} here")
-        elif array.dtype != kind:
-            problems.append(f"{name}: {array.dtype} in the checkpoint, {kind} here")
+def _mismatches(parameters: Dict[str, Parameter], saved: WeightFiles) -> List[str]:
+    problems = [f"{name}: not in the checkpoint" for name in parameters if name not in saved]
+    problems += [f"{name}: in the checkpoint only" for name in saved if name not in parameters]
+    for name in [name for name in parameters if name in saved]:
+        there, here = saved.stored(name), _stored(parameters[name].asnumpy())
+        if there.shape != here.shape:
+            problems.append(f"{name}: shape {there.shape} in the checkpoint, {here.shape} here")
+        elif there.kind != here.kind:
+            problems.append(f"{name}: {there.kind} in the checkpoint, {here.kind} here")
     return problems
+
+
+def _save(path: Path, arrays: Dict[str, np.ndarray]) -> None:
+    save_file(path, {name: _stored(array) for name, array in arrays.items()})
+
+
+def _stored(array: np.ndarray) -> StoredTensor:
+    """Return an array as a file has it; MindSpore's bfloat16, which NumPy does not know, as its 16-bit words."""
+    if array.dtype.name != "bfloat16":
+        return of_array(array)
+    return StoredTensor("BF16", array.shape, lambda: array.view(np.uint16))
 
 
 def _arrays(parameters: Dict[str, Parameter], copy: bool) -> Dict[str, np.ndarray]:

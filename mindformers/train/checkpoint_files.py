@@ -78,7 +78,7 @@ def write_folder(target: Path, fill: Callable[[Path], None], replace: bool = Fal
         else:
             temporary.rename(target)
         _flush(target.parent)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, OutputError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise OutputError(
             f"{target}: the checkpoint could not be written: {reason(error)}. Earlier checkpoints are untouched"
@@ -246,6 +246,6 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Return what the system says of a failed write, e.g. that no space is left."""
-    return getattr(error, "strerror", None) or str(error)
+    return getattr(error, "strerror", None) or (reason(error.__cause__) if error.__cause__ else str(error))

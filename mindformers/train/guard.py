@@ -109,7 +109,7 @@ def first_bad(step: TrainStep, gradients: np.ndarray, batch: Any) -> str:
     for kind, tensors in (("the column", batch), ("the weight", step.loss_cell.model.parameters_dict())):
         for name, tensor in tensors.items():
             array = tensor.asnumpy()
-            bad = array.size - int(np.isfinite(array).sum()) if array.dtype.kind == "f" else 0
+            bad = array.size - int(np.isfinite(array).sum()) if tensor.is_floating_point() else 0
             if bad:
                 return f"the first bad tensor is {kind} '{name}': {bad} of {counted(array.size, 'number')} not finite"
     names = [weight.name for weight, total in zip(step.weights, gradients) if not math.isfinite(total)]

@@ -11,6 +11,7 @@ from mindspore import Tensor, nn, ops
 from mindformers.errors import UsageError, suggestion
 from mindformers.kernels import library
 from mindformers.kernels.optimizer import SquareSums
+from mindformers.optim.scheduled import ScheduledOptimizer
 from mindformers.train.average import WeightAverage
 from mindformers.train.shares import LabelShares
 
@@ -25,9 +26,17 @@ _square = ops.Square()
 _sum = ops.ReduceSum()
 
 
+def _widened(gradient):
+    return ops.cast(gradient, ms.float32)
+
+
+def _wide_zeros(weight):
+    return ops.zeros_like(ops.cast(weight, ms.float32))
+
+
 def _square_sum(gradient):
-    """Return the sum of squares, float32. Rows first: MindSpore sums to a scalar on one thread, rows on all."""
-    return _sum(_sum(_square(ops.cast(gradient, ms.float32)), -1))
+    """Return the sum of squares. Rows first: MindSpore sums to a scalar on one thread, rows on all."""
+    return _sum(_sum(_square(gradient), -1))
 
 
 def _scaled(factor, gradient):
@@ -141,8 +150,10 @@ class TrainStep(nn.Cell):
         self.shares = shares
         self.average = average
         self.weights = optimizer.parameters
-        self.may_freeze = getattr(optimizer, "pace", None) is not None
-        self.optimizer_scales = getattr(optimizer, "takes_factor", False)
+        self.optimizer_scales = isinstance(optimizer, ScheduledOptimizer)
+        self.may_freeze = self.optimizer_scales and optimizer.pace is not None
+        if self.optimizer_scales:
+            optimizer.follow_weights()
         self.square_sums = SquareSums(len(self.weights)) if library.usable() else None
         self.gradient = ops.value_and_grad(self.scaled_loss, None, self.weights, has_aux=True)
         self.weighted_gradient = ops.value_and_grad(self.weighted_loss, None, self.weights, has_aux=True)
@@ -182,7 +193,7 @@ class TrainStep(nn.Cell):
             (_, loss), gradients = self.weighted_gradient(scale * global_shares[0], *columns)
             return loss, gradients
         portioned = self.shares.portioned(columns)
-        gradients = self.hyper_map(ops.zeros_like, self.weights)
+        gradients = self.hyper_map(_wide_zeros, self.weights)
         mean, number = self.zero * 1.0, self.shares.first * 1
         while number < self.shares.end:
             portion = ()
@@ -190,7 +201,7 @@ class TrainStep(nn.Cell):
                 portion += (ops.gather(column, number, 0),)
             weight = ops.gather(global_shares, number, 0)
             (_, loss), added = self.weighted_gradient(scale * weight, *portion)
-            gradients = self.hyper_map(_add, gradients, added)
+            gradients = self.hyper_map(_add, gradients, self.hyper_map(_widened, added))
             mean = mean + loss * ops.gather(local_shares, number, 0)
             number = number + 1
         return mean, gradients
@@ -207,6 +218,7 @@ class TrainStep(nn.Cell):
 
     def squares(self, gradients):
         """Return the sum of squares of each gradient, float32 scalars."""
+        gradients = self.hyper_map(_widened, gradients)
         if self.square_sums is not None:
             return self.square_sums(gradients)
         return self.hyper_map(_square_sum, gradients)

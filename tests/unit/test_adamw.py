@@ -129,13 +129,6 @@ def test_a_stretched_schedule_goes_on_at_the_same_share_and_the_moments_at_their
     assert ours["global_step"].tolist() == [5]
 
 
-@pytest.mark.parametrize("kind", [ms.float16, ms.bfloat16])
-def test_weights_of_half_precision_are_refused(kind):
-    half = [Parameter(Tensor(np.ones(2, np.float32)).astype(kind), name="layers.0.up")]
-    with pytest.raises(UsageError, match="'layers.0.up' of type .*loat16; set model.model_config.param_init_type"):
-        AdamW(half, 1e-3)
-
-
 def test_a_constant_rate_and_one_decay_for_all_equal_pytorch():
     groups = (ParameterGroup(0.3, tuple(SHAPES)),)
     ours = run(AdamW(parameters(), 1e-2, weight_decay=0.3), 5)

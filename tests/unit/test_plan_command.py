@@ -66,7 +66,7 @@ def test_the_samples_of_a_step_can_be_given(capsys):
 
 
 def test_memory_decides_the_verdict(capsys):
-    assert "Does not fit: 10.87 GiB of 7.20 (90% of 8.00)" in planned(capsys, LARGE, "--memory", "8GB")
+    assert "Does not fit: 15.73 GiB of 7.20 (90% of 8.00)" in planned(capsys, LARGE, "--memory", "8GB")
     assert "Needs " in planned(capsys, "configs/llama/model_config/llama_7b.yaml")
     assert "--memory many: write a number of GB" in refused(capsys, LARGE, "--memory", "many")
 
@@ -153,7 +153,7 @@ def test_a_search_prints_its_reasons_and_the_keys_to_write(capsys):
     assert "nothing fits 1 devices" in refused(capsys, LARGE, "--search", "--devices", "1")
 
 
-@pytest.mark.parametrize("memory", ["5GB", "8GB", "64GB"])
+@pytest.mark.parametrize("memory", ["8GB", "12GB", "64GB"])
 def test_what_a_search_says_to_write_makes_the_plan_it_shows(capsys, tmp_path, memory):
     options = [
         "parallel_config.stage_layers=[9,11,11,9]",

@@ -56,7 +56,7 @@ def test_plans_are_in_order_and_alternatives_have_meshes_of_their_own(found):
 
 
 def test_less_memory_needs_more_saving():
-    small, roomy = (search(LARGE, 8, int(memory * GIB), HARDWARE["910A"]) for memory in (15.5, 200))
+    small, roomy = (search(LARGE, 8, int(memory * GIB), HARDWARE["910A"]) for memory in (31, 200))
     assert small.candidates[0].time.total > roomy.candidates[0].time.total
     assert "recomputation: nothing with less of it fits" in small.reasons
     assert not any("recomputation" in reason for reason in roomy.reasons)

@@ -9,14 +9,14 @@ import pytest
 
 from mindformers.cli import main
 from mindformers.errors import MissingExtraError, UsageError
-from mindformers.train.plot import curve_of, metrics_of, plot, smoothed
+from mindformers.train.plot import curve_of, loss_limits, metrics_of, names_of, plot, smoothed
 
 
 def write_run(folder, steps=20, factor=1.0):
     folder = folder / "rank_0"
     folder.mkdir(parents=True)
     lines = [
-        {"step": step, "loss": factor / step, "lr": 1e-3, "grad_norm": None, "samples_per_second": 10.0}
+        {"step": step, "loss": 3 * factor / step, "lr": 1e-3, "grad_norm": None, "samples_per_second": 10.0}
         for step in range(1, steps + 1)
     ]
     lines.append({"step": steps, "eval/val_loss": factor})
@@ -42,8 +42,28 @@ def test_values_that_were_not_finite_are_left_out():
     assert curve_of([{"step": 1, "loss": 2.0}, {"step": 2, "loss": None}, {"step": 3}], "loss") == ([1], [2.0])
 
 
-def test_a_long_curve_is_drawn_as_means_of_stretches():
-    assert smoothed(([1, 2, 3, 4, 5], [1.0, 3.0, 5.0, 7.0, 9.0]), 3) == ([2, 4, 5], [2.0, 6.0, 9.0])
+def test_means_of_stretches_stand_in_their_middle():
+    assert smoothed(([1, 2, 3, 4, 5, 6, 7], [1.0, 3.0, 5.0, 7.0, 9.0, 2.0, 9.0]), 3) == ([2, 5, 7], [3.0, 6.0, 9.0])
+
+
+def test_runs_are_named_by_the_folders_in_which_they_differ(tmp_path):
+    def named(*runs):
+        return names_of([tmp_path / run / "rank_0" / "metrics.jsonl" for run in runs])
+
+    assert named("small/runs/0001-train", "large/runs/0001-train") == ["small", "large"]
+    assert named("out/runs/0001-train", "out/runs/0002-train") == ["0001-train", "0002-train"]
+    assert named("a/x/runs/0001-train", "b/x/runs/0002-train", "b/x/runs/0001-train") == [
+        "a/x/0001-train",
+        "b/x/0002-train",
+        "b/x/0001-train",
+    ]
+    assert named("small/runs/0001-train") == ["0001-train"]
+
+
+def test_the_first_fall_of_the_loss_does_not_press_the_rest_to_the_bottom():
+    losses = [(step, 9.0 if step <= 5 else 3.0 - step / 100) for step in range(1, 101)]
+    assert loss_limits(losses) == pytest.approx((2.0 - 0.094, 2.94 + 0.094))
+    assert loss_limits([]) == loss_limits([(1, 2.0)]) == (None, None)
 
 
 def test_a_folder_without_metrics_is_named(tmp_path):
