@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import resource
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -25,6 +26,8 @@ from mindformers.build import Given
 from mindformers.catalog import REGISTRY
 from mindformers.config.check import Checked
 from mindformers.config.schema import RunConfig
+from mindformers.data.loader import FeatureSet
+from mindformers.data.masked_text import MaskedTextDataLoader
 from mindformers.parallel.apply import apply
 from mindformers.parallel.compile_order import JOINED, RESULT, CompileOrder, read_order
 from mindformers.parallel.compiled_graph import operations
@@ -34,6 +37,7 @@ from mindformers.registry import MindFormerModuleType as Type
 from mindformers.runners.folders import RunFolder
 from mindformers.runners.session import Start
 from mindformers.runners.train import TrainRunner
+from mindformers.tasks.general import GeneralTask
 
 PASS = "validate"
 """The compiler's pass whose graph is read: the last before a device's own."""
@@ -47,15 +51,14 @@ def compile_rank(folder: Path, order: CompileOrder) -> Dict[str, Any]:
     (folder / JOINED).touch()
     ms.set_context(save_graphs=1, save_graphs_path=str(folder))
     model = _model(checked.run, job)
-    task = build.task(checked.run, None, None)
-    rows = {name: np.zeros((job.global_batch, job.seq_length + 1), np.int32) for name in ("input_ids", "labels")}
-    given = Given(model=model, train_dataset=rows)
+    rows = FeatureSet({name: np.zeros((job.global_batch, *size), np.int32) for name, size in _columns(job).items()})
+    task, given = GeneralTask(), Given(model=model, train_dataset=rows)
     data = build.datasets(checked.run, task, context, given)
     state = build.state(checked.run, model, data)
     step = TrainRunner(checked, context, RunFolder(folder), task, None, model, data, state, Start(), given).step()
     step.set_train()
     compiling = time.monotonic()
-    columns = [Tensor(column[: job.global_batch]) for column in task.train_features(rows).columns.values()]
+    columns = [Tensor(column[: job.global_batch]) for column in rows.columns.values()]
     _cell_graph_executor.compile(step, *columns, phase="train")
     compiled = time.monotonic()
     (graph,) = folder.glob(f"rank_*/*{PASS}*.ir")
@@ -76,6 +79,28 @@ def _model(run: RunConfig, job: Job) -> nn.Cell:
     model = REGISTRY.resolve(Type.MODELS, arch.type)(sizes.options, fill=False)
     apply(model, job)
     return model
+
+
+def _columns(job: Job) -> Dict[str, Tuple[int, ...]]:
+    """Return the columns that a task makes for the model's head, each with the size of a row."""
+    arch, text = job.arch, (job.seq_length,)
+    if arch.head == "causal_lm":
+        return {"input_ids": text, "labels": (job.seq_length + 1,)}
+    columns: Dict[str, Tuple[int, ...]] = {"input_ids": text, "attention_mask": text}
+    if arch.type_vocab_size > 0:
+        columns["token_type_ids"] = text
+    if arch.head in ("masked_lm", "pre_training"):
+        some = (math.ceil(job.seq_length * MaskedTextDataLoader().mask_probability),)
+        columns.update(masked_positions=some, labels=some)
+    if arch.head == "pre_training":
+        columns["sentence_labels"] = ()
+    if arch.head in ("seq2seq_lm", "token_classification"):
+        columns["labels"] = text
+    if arch.head == "sequence_classification":
+        columns["labels"] = ()
+    if arch.head == "question_answering":
+        columns.update(start_positions=(), end_positions=())
+    return columns
 
 
 def _compilable(order: CompileOrder) -> Checked:

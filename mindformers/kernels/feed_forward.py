@@ -17,10 +17,11 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "silu")
 class FeedForward(nn.Cell):
     """down(dropout(activation(up(x)))), or with a gate down(dropout(activation(gate(x)) * up(x))).
 
-    What is kept for the backward pass is the result of the first products, of x's type.
+    It is computed in `dtype`, which the result has, and so has what is kept for the backward pass, the result of the
+    first products; gradients of weights and biases are float32, that of x has x's type.
     """
 
-    def __init__(self, activation: str, gated: bool, has_bias: bool, rate: float, first_row: int):
+    def __init__(self, activation: str, gated: bool, has_bias: bool, rate: float, first_row: int, dtype=mstype.float32):
         super().__init__()
         self.inner = inner = 2 if gated else 1
         self.settings = settings(gated, has_bias, ACTIVATIONS.index(activation), rate, first_row)
@@ -36,14 +37,14 @@ class FeedForward(nn.Cell):
         def grad_dtypes(x, *rest):
             return (x, *[mstype.float32] * (inner + 1 + biases))
 
-        self.forward = custom("feed_forward_forward", shapes, lambda x, *rest: (x, x))
+        self.forward = custom("feed_forward_forward", shapes, lambda *types: (dtype, dtype))
         self.backward = custom("feed_forward_backward", grad_shapes, grad_dtypes)
 
     def construct(self, x_BSD, inner, down, biases, rows, columns):
         """Return ([B, S, D], what is kept).
 
         `inner` holds the weights gate, if any, and up, `biases` those of all weights or none; `rows` and `columns` the
-        words of dropout, or any int32 tensor at rate 0.
+        words of dropout, or 0 for none.
         """
         return self.forward(x_BSD, *inner, down, *biases, rows, columns, self.settings)
 

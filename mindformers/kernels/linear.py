@@ -5,6 +5,8 @@ Shape suffixes: none; x [..., in], weights float32 [out, in], biases float32 [ou
 
 from __future__ import annotations
 
+from typing import Any, Optional
+
 from mindspore import dtype as mstype
 from mindspore import nn
 
@@ -14,11 +16,11 @@ from mindformers.kernels.library import custom, settings
 class Linear(nn.Cell):
     """The product as one operator; of several weights the results stand side by side.
 
-    It is computed in `dtype`, to which x and the weights are rounded inside the kernel, and which the result has;
-    gradients of weights and biases are float32, that of x has x's type.
+    It is computed in `dtype`, by default x's, to which x and the weights are rounded inside the kernel, and which the
+    result has; gradients of weights and biases are float32, that of x has x's type.
     """
 
-    def __init__(self, weights: int, has_bias: bool, dtype=mstype.bfloat16):
+    def __init__(self, weights: int, has_bias: bool, dtype: Optional[Any] = None):
         super().__init__()
         self.weights, self.has_bias = weights, has_bias
         self.settings = settings(weights, has_bias)
@@ -33,7 +35,7 @@ class Linear(nn.Cell):
         def grad_dtypes(x, *rest):
             return (x, *[mstype.float32] * (weights + biases))
 
-        self.forward = custom("linear_forward", out_shape, lambda *types: dtype)
+        self.forward = custom("linear_forward", out_shape, lambda x, *rest: dtype or x)
         self.backward = custom("linear_backward", grad_shapes, grad_dtypes)
 
     def construct(self, x, weights, biases):

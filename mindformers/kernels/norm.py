@@ -1,7 +1,7 @@
 """Norms, dropout and residual sums on the CPU kernels.
 
-The residual stream is float32; branches beside it may be bfloat16. Shape suffixes: none; activations [..., D],
-parameters float32 [D].
+The residual stream is float32; branches beside it may be bfloat16. Words of dropout that begin with 0 drop nothing.
+Shape suffixes: none; activations [..., D], parameters float32 [D].
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from mindformers.kernels.library import custom, settings
 
 
 class Norm(nn.Cell):
-    """Layer norm, or root mean square norm when not `is_centred`, of a float32 x; the result is of `dtype`."""
+    """Layer norm, or root mean square norm when not `is_centred`, of a float32 x."""
 
-    def __init__(self, is_centred: bool, eps: float, dtype=mstype.float32):
+    def __init__(self, is_centred: bool, eps: float):
         super().__init__()
         self.is_centred = is_centred
         self.settings = settings(is_centred, False, eps, 0.0, 0)
@@ -27,17 +27,17 @@ class Norm(nn.Cell):
         def grad_dtypes(x, *rest):
             return (x, *[mstype.float32] * parameters)
 
-        self.forward = custom("norm_forward", lambda x, *rest: list(x), lambda *types: dtype)
+        self.forward = custom("norm_forward", lambda x, *rest: list(x), lambda x, like, *rest: like)
         self.backward = custom("norm_backward", grad_shapes, grad_dtypes)
 
-    def construct(self, x, weight, bias):
-        """x [..., D] -> the same shape; without centring `bias` may be any tensor."""
-        return self.forward(x, x, weight, bias, weight, weight, self.settings)
+    def construct(self, x, weight, bias, like):
+        """x [..., D] -> the same shape in the type of `like`; without centring `bias` may be any tensor."""
+        return self.forward(x, like, weight, bias, weight, weight, self.settings)
 
-    def bprop(self, x, weight, bias, out, grad):
+    def bprop(self, x, weight, bias, like, out, grad):
         """Gradients of x, weight and bias."""
         grads = self.backward(x, x, weight, weight, weight, grad, self.settings)
-        return grads[0], grads[1], grads[2] if self.is_centred else ops.zeros_like(bias)
+        return grads[0], grads[1], grads[2] if self.is_centred else ops.zeros_like(bias), ops.zeros_like(like)
 
 
 class ResidualNorm(nn.Cell):
@@ -57,7 +57,7 @@ class ResidualNorm(nn.Cell):
         self.backward = custom("norm_backward", grad_shapes, grad_dtypes)
 
     def construct(self, branch, residual, weight, bias, rows, columns):
-        """Both [..., D] -> [..., D]; `rows` and `columns` are the words of dropout, or any tensor at rate 0."""
+        """Both [..., D] -> [..., D]; `rows` and `columns` are the words of dropout."""
         return self.forward(residual, branch, weight, bias, rows, columns, self.settings)
 
     def bprop(self, branch, residual, weight, bias, rows, columns, out, grad):

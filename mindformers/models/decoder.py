@@ -62,17 +62,19 @@ class DecoderModel(nn.Cell):
         start_positions=None,
         end_positions=None,
         document_ids=None,
+        dropout_keys=None,
     ):
         """Run a batch; all inputs are int32 or int64, [B, T] but for the targets of whole texts, [B].
 
         attention_mask is 1 for tokens and 0 for padding. With document_ids a token sees only its own document, tokens
-        in a row with the same number, and positions start anew in each one. Returns float32: without a head hidden
-        states [B, T, D], else what `models.heads` says: logits, or a scalar loss with targets.
+        in a row with the same number, and positions start anew in each one. dropout_keys are those of
+        `DropoutNoise.row_keys`. Returns float32: without a head hidden states [B, T, D], else what `models.heads` says:
+        logits, or a scalar loss with targets.
         """
         check_targets(self.has_head, self.takes_labels, labels, start_positions, end_positions)
         noise = None
         if self.training and self.drops:
-            noise = self.dropout.tables(self.dropout(), 0, input_ids.shape[0], input_ids.shape[1], 0)
+            noise = self.dropout.tables(self.dropout(dropout_keys), 0, input_ids.shape[0], input_ids.shape[1], 0)
         table_VE = self.embed.tokens.table()
         # MindSpore 2.10 loses a table that several stages use, beside a split optimizer, as an argument of the first.
         shared_VE = None if self.is_placed else table_VE

@@ -43,6 +43,7 @@ class EncoderModel(nn.Cell):
         self.layers = nn.CellList([PostNormBlock(arch, index, dtype) for index in range(distinct)])
         self.layer_order = arch.layer_order
         self.shares_layers = arch.distinct_layers is not None
+        self.is_placed = functional.is_placed()
         self.has_sentences = arch.head == "pre_training"
         self.predicts_masked = self.has_sentences or arch.head == "masked_lm"
         complete(self, arch, len(arch.layer_order), seed, fill, param_dtype, dtype)
@@ -58,26 +59,28 @@ class EncoderModel(nn.Cell):
         end_positions=None,
         masked_positions=None,
         sentence_labels=None,
+        dropout_keys=None,
     ):
         """Encode a batch; all inputs are int32 or int64, [B, S] but for the targets of whole texts, [B].
 
         attention_mask is 1 for tokens and 0 for padding. A masked-LM head sees the masked_positions [B, P] of each row
         alone when they are given: its logits are then [B, P, V] and its labels [B, P]. sentence_labels belong to a
-        pre-training head. Returns float32: without a head hidden states [B, S, D], with a pooler (hidden states,
-        pooled [B, D]), else what `models.heads` says: logits, or a scalar loss with targets.
+        pre-training head, dropout_keys are those of `DropoutNoise.row_keys`. Returns float32: without a head hidden
+        states [B, S, D], with a pooler (hidden states, pooled [B, D]), else what `models.heads` says: logits, or a
+        scalar loss with targets.
         """
         check_targets(self.has_head, self.takes_labels, labels, start_positions, end_positions)
         check_masked(self.predicts_masked, self.has_sentences, masked_positions, sentence_labels)
         noise = None
         if self.training and self.drops:
-            noise = self.dropout.tables(self.dropout(), 0, input_ids.shape[0], input_ids.shape[1], 0)
+            noise = self.dropout.tables(self.dropout(dropout_keys), 0, input_ids.shape[0], input_ids.shape[1], 0)
         table_VE = self.embed.tokens.table()
         hidden_BSD = self.encode(input_ids, attention_mask, token_type_ids, position_ids, noise, table_VE)
         pooled_BD = None
         if self.has_pooler:
             pooled_BD = functional.tanh(self.pooler(hidden_BSD[:, 0]))
         if masked_positions is not None:
-            hidden_BSD = at_positions(hidden_BSD, masked_positions)
+            hidden_BSD = at_positions(hidden_BSD, masked_positions, self.is_placed)
         if self.has_sentences:
             return self.head(hidden_BSD, pooled_BD, table_VE, input_ids, labels, None, None, noise, sentence_labels)
         if self.has_head:

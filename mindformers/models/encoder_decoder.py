@@ -90,13 +90,19 @@ class EncoderDecoderModel(nn.Cell):
         complete(self, arch, max(arch.num_layers, arch.num_decoder_layers), seed, fill, param_dtype, dtype)
 
     def construct(
-        self, input_ids, attention_mask=None, decoder_input_ids=None, decoder_attention_mask=None, labels=None
+        self,
+        input_ids,
+        attention_mask=None,
+        decoder_input_ids=None,
+        decoder_attention_mask=None,
+        labels=None,
+        dropout_keys=None,
     ):
         """Run a batch of sources [B, S] and targets [B, T], int32 or int64.
 
         attention_mask is 1 for tokens and 0 for padding. Without decoder_input_ids the labels, shifted by one behind
-        the start token, are the decoder's input. Returns float32: without a head the decoder's hidden states
-        [B, T, D], else logits [B, T, V], or with labels the scalar loss.
+        the start token, are the decoder's input. dropout_keys are those of `DropoutNoise.row_keys`. Returns float32:
+        without a head the decoder's hidden states [B, T, D], else logits [B, T, V], or with labels the scalar loss.
         """
         check_targets(self.has_head, self.takes_labels, labels, None, None)
         if decoder_input_ids is None:
@@ -105,7 +111,7 @@ class EncoderDecoderModel(nn.Cell):
             decoder_input_ids = self.shifted_right(labels)
         key = None
         if self.training and self.drops:
-            key = self.dropout()
+            key = self.dropout(dropout_keys)
         table_VE = self.embed.tokens.table()
         memory_BSD, memory_bias = self.encode(input_ids, attention_mask, key, table_VE)
         hidden_BTD = self.decode(decoder_input_ids, decoder_attention_mask, memory_BSD, memory_bias, key, table_VE)

@@ -43,12 +43,14 @@ def complete(
         model.takes_labels = HEADS[arch.head].takes_labels
     model.seed = (ms.get_seed() or 0) if seed is None else seed
     # Also without dropout, so that a checkpoint fits the model whatever the rates of the next run are.
-    model.dropout = DropoutNoise(arch, num_layers, model.seed, functional.has_kernels(dtype))
+    model.dropout = DropoutNoise(arch, num_layers, model.seed)
     model.drops = max(*model.dropout.rates, arch.embedding_dropout, arch.classifier_dropout) > 0.0
     if param_dtype != "float32":
         dtype = functional.dtype_named(param_dtype)
         for parameter in model.trainable_params():
             parameter.set_dtype(dtype)
+            if parameter.has_init:  # values that are made later would keep the type of before (MindSpore 2.10)
+                parameter.init_mode.set_dtype(dtype)
     if fill:
         initialize(model, arch, model.seed)
     model.set_train(False)

@@ -12,7 +12,7 @@ from mindspore import nn, ops
 
 from mindformers.arch.stacks import StackArch
 from mindformers.nn import functional
-from mindformers.nn.dropout import CROSS, SCORES, kept_from, mask_at, placed_mask
+from mindformers.nn.dropout import CROSS, SCORES, PlacedMask, mask_at
 from mindformers.nn.fused_attention import FusedAttend
 from mindformers.nn.linear import Linear, side_by_side
 from mindformers.nn.rope import Rotate
@@ -25,7 +25,9 @@ class PlacedAttend(nn.Cell):
     when `has_score_bias`, one per pair of query and key (causal order, relative positions).
     """
 
-    def __init__(self, scale: float, has_score_bias: bool = False, rate: float = 0.0, site: int = 0):
+    def __init__(
+        self, scale: float, has_score_bias: bool = False, rate: float = 0.0, site: int = 0, kind: int = SCORES
+    ):
         super().__init__()
         self.scale, self.has_score_bias = scale, has_score_bias
         self.rate, self.site, self.kept_scale = rate, site, 1.0 / (1.0 - rate)
@@ -34,11 +36,11 @@ class PlacedAttend(nn.Cell):
         self.mix = ops.BatchMatMul()
         self.mix_transposed = ops.BatchMatMul(transpose_a=True)
         self.join = ops.Concat(-1)
-        self.kept_from = kept_from(rate)
+        self.placed_mask = PlacedMask(rate, kind, site) if functional.is_placed() else None
 
     def mask(self, key, probs_BNTS):
         """Return 1 for scores that stay and 0 for those that are dropped."""
-        return placed_mask(key, self.site, probs_BNTS.shape, self.kept_from).astype(probs_BNTS.dtype)
+        return self.placed_mask(key, probs_BNTS)
 
     def probabilities(self, q_BNTH, k_BNSH, key_bias, score_bias):
         """Return the softmax, [B, N, T, S], summed in float32."""
@@ -121,7 +123,7 @@ class Attention(nn.Cell):
     """Attention of x to itself, or to the output of an encoder; `index` counts the layers.
 
     With fewer heads of key and value than of the query each serves a group of neighbouring query heads (Ainslie et al.
-    2023, arXiv:2305.13245).
+    2023, arXiv:2305.13245). The result is of `dtype`; with kernels x may be float32 beside it.
     """
 
     def __init__(
@@ -131,6 +133,7 @@ class Attention(nn.Cell):
         has_score_bias: bool = False,
         is_cross: bool = False,
         is_causal: bool = False,
+        dtype=mstype.float32,
     ):
         super().__init__()
         self.num_heads, self.kv_heads, self.head_size = arch.num_heads, arch.kv_heads, arch.head_size
@@ -140,15 +143,17 @@ class Attention(nn.Cell):
         self.v = Linear(arch.hidden_size, arch.kv_heads * arch.head_size, arch.qkv_bias)
         self.o = Linear(self.width, arch.hidden_size, arch.out_bias)
         self.scale = 1.0 / math.sqrt(arch.head_size) if arch.scales_scores else 1.0
-        attend = PlacedAttend if functional.is_placed() else Attend
+        self.is_placed = functional.is_placed()
+        attend = PlacedAttend if self.is_placed else Attend
         self.attend = attend(self.scale, has_score_bias)
-        self.attend_with_dropout = attend(self.scale, has_score_bias, arch.attention_dropout, index)
         self.rate = arch.attention_dropout
         self.kind = CROSS if is_cross else SCORES
+        self.attend_with_dropout = attend(self.scale, has_score_bias, self.rate, index, self.kind)
         self.rotates = arch.positions == "rotary" and not is_cross
         self.rotate = Rotate(arch.head_size, arch.rotary.interleaved)
         self.swap = ops.Transpose()
-        self.fused = FusedAttend(arch, index, is_cross, is_causal) if functional.has_kernels() else None
+        has_kernels = functional.has_kernels(dtype)
+        self.fused = FusedAttend(arch, index, is_cross, is_causal, dtype) if has_kernels else None
 
     def heads(self, x_BTD, count):
         """[B, T, count * H] -> [B, count, T, H]."""
@@ -171,7 +176,7 @@ class Attention(nn.Cell):
 
         Biases as in `Attend`; rotation from RotaryAngles; `noise` from DropoutNoise.tables in training.
         """
-        if self.fused is not None and x_BTD.dtype == mstype.bfloat16:
+        if self.fused is not None:
             layers = (self.q, self.k, self.v)
             return self.o(self.fused(x_BTD, source_BSD, layers, key_bias, score_bias, rotation, noise))
         q_BNTH = self.query(x_BTD, rotation)
@@ -180,7 +185,8 @@ class Attention(nn.Cell):
         if score_bias is None:
             score_bias = key_bias  # not read: the cell was made without a score bias
         if self.training and self.rate > 0.0:
-            context_BNTH = self.attend_with_dropout(q_BNTH, k_BNSH, v_BNSH, key_bias, score_bias, noise[self.kind])
+            table = noise if self.is_placed else noise[self.kind]
+            context_BNTH = self.attend_with_dropout(q_BNTH, k_BNSH, v_BNSH, key_bias, score_bias, table)
         else:
             context_BNTH = self.attend(q_BNTH, k_BNSH, v_BNSH, key_bias, score_bias, key_bias)
         return self.joined(context_BNTH)

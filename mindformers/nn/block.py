@@ -17,9 +17,9 @@ from mindformers.nn.feed_forward import FeedForward, GatedFeedForward
 from mindformers.nn.norm import ResidualNorm, norm
 
 
-def feed_forward(arch: StackArch, index: int) -> nn.Cell:
+def feed_forward(arch: StackArch, index: int, dtype) -> nn.Cell:
     """Return the feed-forward of a layer."""
-    return GatedFeedForward(arch, index) if arch.gated else FeedForward(arch, index)
+    return GatedFeedForward(arch, index, dtype) if arch.gated else FeedForward(arch, index, dtype)
 
 
 class PostNormBlock(nn.Cell):
@@ -28,19 +28,17 @@ class PostNormBlock(nn.Cell):
     def __init__(self, arch: StackArch, index: int, dtype=mstype.float32):
         super().__init__()
         size, site = arch.hidden_size, 1 + SUBLAYERS * index
-        self.attention = Attention(arch, index)
+        self.attention = Attention(arch, index, dtype=dtype)
         self.norm_attn = ResidualNorm(size, arch.norm_eps, arch.hidden_dropout, site)
-        self.mlp = feed_forward(arch, index)
+        self.mlp = feed_forward(arch, index, dtype)
         rate = arch.hidden_dropout if arch.drops_mlp_output else 0.0
         self.norm_mlp = ResidualNorm(size, arch.norm_eps, rate, site + 1)
-        self.dtype = dtype
 
     def construct(self, x_BTD, key_bias, score_bias=None, rotation=None, noise=None):
         """[B, T, D] -> [B, T, D]; biases and rotation as in `Attention`, noise of DropoutNoise.tables in training."""
-        input_BTD = x_BTD.astype(self.dtype)
-        branch_BTD = self.attention(input_BTD, input_BTD, key_bias, score_bias, rotation, noise)
+        branch_BTD = self.attention(x_BTD, x_BTD, key_bias, score_bias, rotation, noise)
         x_BTD = self.norm_attn(branch_BTD, x_BTD, noise)
-        return self.norm_mlp(self.mlp(x_BTD.astype(self.dtype), noise), x_BTD, noise)
+        return self.norm_mlp(self.mlp(x_BTD, noise), x_BTD, noise)
 
 
 class PreNormBlock(nn.Cell):
@@ -56,12 +54,12 @@ class PreNormBlock(nn.Cell):
     ):
         super().__init__()
         size, site = arch.hidden_size, 1 + SUBLAYERS * index
-        self.attention = Attention(arch, index, has_score_bias, is_causal=is_causal)
+        self.attention = Attention(arch, index, has_score_bias, is_causal=is_causal, dtype=dtype)
         self.norm_attn = norm(arch.norm, size, arch.norm_eps)
-        self.mlp = feed_forward(arch, index)
+        self.mlp = feed_forward(arch, index, dtype)
         self.norm_mlp = norm(arch.norm, size, arch.norm_eps)
-        self.add_attn = ResidualDropout(arch.hidden_dropout, site)
-        self.add_mlp = ResidualDropout(arch.hidden_dropout if arch.drops_mlp_output else 0.0, site + 1)
+        self.add_attn = ResidualDropout(arch.hidden_dropout, site, dtype)
+        self.add_mlp = ResidualDropout(arch.hidden_dropout if arch.drops_mlp_output else 0.0, site + 1, dtype)
         self.dtype = dtype
 
     def construct(self, x_BTD, key_bias, score_bias=None, rotation=None, noise=None):
@@ -93,9 +91,9 @@ class CrossBlock(PreNormBlock):
         dtype=mstype.float32,
     ):
         super().__init__(arch, index, has_score_bias, is_causal, dtype)
-        self.cross = Attention(arch, index, is_cross=True)
+        self.cross = Attention(arch, index, is_cross=True, dtype=dtype)
         self.norm_cross = norm(arch.norm, arch.hidden_size, arch.norm_eps)
-        self.add_cross = ResidualDropout(arch.hidden_dropout, SUBLAYERS * (index + 1))
+        self.add_cross = ResidualDropout(arch.hidden_dropout, SUBLAYERS * (index + 1), dtype)
 
     def construct(self, x_BTD, key_bias, score_bias, memory_BSD, memory_bias, noise=None):
         """[B, T, D] and the encoder's [B, S, D] -> [B, T, D]; `memory_bias` [B, 1, S, 1] hides its padding."""

@@ -13,6 +13,7 @@ Shapes: B batch, S sequence, N heads, D hidden.
 
 from __future__ import annotations
 
+import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 
@@ -29,6 +30,9 @@ STREAMS = 32
 AT_EMBEDDINGS, AT_HEAD = 9, 11
 """Streams of the uses of dropout that have a table of their own."""
 
+NEXT_KEY = 0x5BD1E996
+"""Even; added to the keys of rows for each further use of the same sites, as by a second stack."""
+
 SUBLAYERS = 3
 """Most dropout sites of the hidden stream that a layer has: attention, attention to an encoder, feed-forward."""
 
@@ -36,7 +40,7 @@ GOLDEN = 0x9E3779B9
 """2^32 / golden ratio: spreads consecutive counters over all bits."""
 
 NO_WORDS = Tensor([0], mstype.int32)
-"""In the place of words where nothing is dropped."""
+"""In the place of words, which are odd, where nothing is dropped."""
 
 SITE_ROWS = 101
 """Rows of the table between one site and the next; a prime, so that no head or sample meets its own mask again."""
@@ -69,17 +73,33 @@ def keep_table(num_rows, num_columns, kept_from, key, stream):
     return ops.greater_equal(rows * columns, kept_from)
 
 
-def placed_mask(key, site, shape, kept_from):
-    """Return what `mask_at` returns as bool, from the key of a kind alone, by operators that can be split.
+class PlacedMask(nn.Cell):
+    """The mask of one site in a placed model, of few operators that can be split.
 
-    A parallel compiler cannot split a table that many sites read; here every site makes a mask of its own.
+    A parallel compiler cannot split a table that many sites read, and knows no constant with the rows of a micro-batch.
+    Here the word of an element is the product of three odd words: the key of its row of the batch, and two constants of
+    the site, one of its last dimension and one of those between.
     """
-    rows = 1
-    for size in shape[:-1]:
-        rows = rows * size
-    row_words = odd_words(rows, key, 2 * site).reshape(shape[:-1] + (1,))
-    column_words = odd_words(shape[-1], key, 2 * site + 1)
-    return ops.greater_equal(ops.broadcast_to(row_words, shape) * ops.broadcast_to(column_words, shape), kept_from)
+
+    def __init__(self, rate: float, kind: int, site: int):
+        super().__init__()
+        self.kept_from, self.stream = kept_from(rate), STREAMS * site + 2 * kind
+        self.spread, self.draw = ops.Mul(), ops.Mul()
+
+    def construct(self, keys_B, like):
+        """Return 1 where an element of `like` [B, ..., D] stays, else 0, in its type; keys of `row_keys`."""
+        batch, inner, last = like.shape[:1], like.shape[1:-1], like.shape[-1:]
+        keys = keys_B.reshape(batch + (1,) * (len(inner) + 1))
+        words = self.spread(keys, constant_words((1,) + inner + (1,), self.stream))
+        words = self.draw(words, constant_words((1,) * (len(inner) + 1) + last, self.stream + 1))
+        return ops.greater_equal(words, self.kept_from).astype(like.dtype)
+
+
+@ops.constexpr
+def constant_words(shape, stream):
+    """Return odd int32 words of `shape`, the same for the same number of the stream."""
+    words = np.random.Generator(np.random.PCG64(stream)).integers(-(2**31), 2**31, shape)
+    return Tensor((words | 1).astype(np.int32))
 
 
 class DropoutNoise(nn.Cell):
@@ -90,7 +110,7 @@ class DropoutNoise(nn.Cell):
     the embeddings (0), then each sub-layer in order, then the output; attention and feed-forward count layers.
     """
 
-    def __init__(self, arch: StackArch, num_layers: int, seed: int, gives_words: bool = False):
+    def __init__(self, arch: StackArch, num_layers: int, seed: int):
         super().__init__()
         self.hidden_size, self.num_heads, self.mlp_size = arch.hidden_size, arch.num_heads, arch.intermediate_size
         self.rates = (arch.hidden_dropout, arch.attention_dropout, arch.mlp_dropout)
@@ -99,14 +119,22 @@ class DropoutNoise(nn.Cell):
         self.layer_extra = SITE_ROWS * (num_layers - 1)
         self.state = Parameter(start_state(seed), name="state", requires_grad=False)
         self.one_step = Tensor([0, 1], mstype.int32)
-        self.is_placed, self.gives_words = functional.is_placed(), gives_words
+        self.is_placed, self.gives_words = functional.is_placed(), functional.has_kernels()
         self.advance = ops.AssignAdd()
 
     def set_seed(self, seed: int) -> None:
         """Start the masks anew from `seed`."""
         self.state.set_data(start_state(seed))
 
-    def construct(self):
+    def construct(self, row_keys=None):
+        """Return the key of this step (uint32 scalar) and count it; or `row_keys` of this step, if a model has them."""
+        return self.step_key() if row_keys is None else row_keys
+
+    def row_keys(self, rows):
+        """Return an odd key for every row of a batch, int32 [rows], and count a step."""
+        return odd_words(rows, self.step_key(), 0)
+
+    def step_key(self):
         """Return the key of this step (uint32 scalar) and count it."""
         words = self.state.astype(mstype.uint32)
         key = scramble(words[1] * Tensor(GOLDEN, mstype.uint32) + scramble(words[0]))
@@ -118,15 +146,12 @@ class DropoutNoise(nn.Cell):
 
         A table whose rate is 0, or without use, is None. `stream` numbers the stacks of a model. Shapes: hidden
         [B * S + sites, D], scores [B * N * S + sites, S], cross [B * N * S + sites, source] when `source` is not 0,
-        mlp [B * S + sites, F]. In a placed model there is a key in place of each table, for `placed_mask`, and for
-        kernels the words of its rows and columns, which give the same masks.
+        mlp [B * S + sites, F]. For kernels there are the words of rows and columns in place of a table, which give the
+        same masks. In a placed model the keys of rows, int32 [B], stand for all of them.
         """
         first = STREAMS * stream
         if self.is_placed:
-            keys = ()
-            for kind in range(KEY):
-                keys += (scramble(key + Tensor(first + kind, mstype.uint32)),)
-            return (*keys, key + Tensor(first, mstype.uint32))
+            return next_keys(key, stream)
         hidden, scores, cross, mlp = None, None, None, None
         if self.rates[0] > 0.0:
             rows = batch * seq + self.hidden_extra
@@ -161,6 +186,8 @@ def shifted(noise, turn):
     """Return the tables as layer number `turn` reads them when it shares its cells, and so its sites, with others."""
     if noise is None or turn == 0:
         return noise
+    if not isinstance(noise, tuple):
+        return next_keys(noise, turn)
     hidden, scores, cross, mlp, key = noise
     if hidden is not None:
         hidden = from_row(hidden, SITE_ROWS * SUBLAYERS * turn)
@@ -171,6 +198,11 @@ def shifted(noise, turn):
     return hidden, scores, cross, mlp, key
 
 
+def next_keys(keys_B, turn):
+    """Return the keys of rows for use number `turn` of the same sites of a placed model."""
+    return keys_B if turn == 0 else keys_B + Tensor(NEXT_KEY * turn % 2**31, mstype.int32)
+
+
 def from_row(table, first):
     """Return a table, or its words, without the rows before `first`."""
     if isinstance(table, tuple):
@@ -178,11 +210,11 @@ def from_row(table, first):
     return table[first:]
 
 
-def words_of(noise, kind, drops):
-    """Return the words of rows and columns that a kernel reads; without dropout they are of no use."""
-    if drops:
-        return noise[kind]
-    return NO_WORDS, NO_WORDS
+def words_of(noise, kind, trains):
+    """Return the words of rows and columns that a kernel reads of one kind of table."""
+    if not trains or noise is None or noise[kind] is None:
+        return NO_WORDS, NO_WORDS
+    return noise[kind]
 
 
 def mask_at(table, site, shape, dtype):
@@ -204,36 +236,31 @@ class Dropout(nn.Cell):
         super().__init__()
         self.rate, self.site, self.kind = rate, site, kind
         self.scale = 1.0 / (1.0 - rate)
-        self.is_placed, self.kept_from = functional.is_placed(), kept_from(rate)
+        self.placed_mask = PlacedMask(rate, kind, site) if functional.is_placed() else None
         self.kernel = kernels.Dropout(rate, site * SITE_ROWS) if functional.has_kernels() else None
 
     def construct(self, x, noise):
         """x [B, S, D]; `noise` from DropoutNoise.tables, or None outside training."""
         if not self.training or self.rate == 0.0:
             return x
-        if self.kernel is not None and isinstance(noise[self.kind], tuple):
+        if self.kernel is not None:
             return self.kernel(x, *noise[self.kind])
-        if self.is_placed:
-            return x * (placed_mask(noise[self.kind], self.site, x.shape, self.kept_from).astype(x.dtype) * self.scale)
+        if self.placed_mask is not None:
+            return x * (self.placed_mask(noise, x) * self.scale)
         return x * (mask_at(noise[self.kind], self.site, x.shape, x.dtype) * self.scale)
 
 
 class ResidualDropout(Dropout):
-    """residual + dropout(branch)."""
+    """residual + dropout(branch), with a branch of `dtype`."""
 
-    def __init__(self, rate: float, site: int):
+    def __init__(self, rate: float, site: int, dtype=mstype.float32):
         super().__init__(rate, site)
-        self.add_kernel, self.add_kernel_in_training = None, None
-        if functional.has_kernels():
-            self.add_kernel = kernels.Add(0.0, 0, mstype.bfloat16)
-            self.add_kernel_in_training = kernels.Add(rate, site * SITE_ROWS, mstype.bfloat16)
+        self.add_kernel = kernels.Add(rate, site * SITE_ROWS, dtype) if functional.has_kernels(dtype) else None
 
     def construct(self, residual, branch, noise):
         """Both [B, S, D]; `noise` as of `Dropout`."""
-        if self.add_kernel is not None and branch.dtype == mstype.bfloat16:
-            drops = self.training and self.rate > 0.0
-            kernel = self.add_kernel_in_training if drops else self.add_kernel
-            return kernel(residual, branch, *words_of(noise, self.kind, drops))
+        if self.add_kernel is not None:
+            return self.add_kernel(residual, branch, *words_of(noise, self.kind, self.training))
         return residual + super().construct(branch, noise)
 
 
@@ -244,13 +271,20 @@ class FreshDropout(nn.Cell):
         super().__init__()
         self.rate, self.stream, self.kept_from = rate, stream, kept_from(rate)
         self.scale = 1.0 / (1.0 - rate)
+        self.placed_mask = PlacedMask(rate, KEY, stream) if functional.is_placed() else None
+        self.kernel = kernels.Dropout(rate, 0) if functional.has_kernels() else None
 
     def construct(self, x, noise):
         """x [..., D] -> the same shape."""
         if not self.training or self.rate == 0.0:
             return x
+        if self.placed_mask is not None:
+            return x * (self.placed_mask(noise, x) * self.scale)
         rows = 1
         for size in x.shape[:-1]:
             rows = rows * size
+        if self.kernel is not None:
+            words = odd_words(rows, noise[KEY], self.stream), odd_words(x.shape[-1], noise[KEY], self.stream + 1)
+            return self.kernel(x, *words)
         table = keep_table(rows, x.shape[-1], self.kept_from, noise[KEY], self.stream)
         return x * (table.reshape(x.shape).astype(x.dtype) * self.scale)

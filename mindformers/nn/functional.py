@@ -45,14 +45,14 @@ def compute_dtype(name: str, device: str):
     return dtype
 
 
-def has_kernels(dtype=mstype.bfloat16):
-    """Say whether cells that are made now have kernels of the CPU for activations of `dtype` (mindformers.kernels)."""
-    return dtype == mstype.bfloat16 and not is_placed() and library.has_bfloat16()
+def has_kernels(dtype=mstype.float32):
+    """Say whether cells that are made now have kernels of the CPU for activations of `dtype` (mindformers.kernels).
 
-
-def infers_on_kernels():
-    """Say whether cells that are made now have kernels of the CPU for activations in float32 outside training."""
-    return not is_placed() and library.usable()
+    Those for bfloat16 are never there without those for float32, in which a model has its residual stream.
+    """
+    if dtype == mstype.bfloat16:
+        return library.has_bfloat16()
+    return dtype == mstype.float32 and library.usable()
 
 
 def stream_dtype(dtype):

@@ -19,48 +19,45 @@ from mindformers.nn.linear import side_by_side
 
 
 class FusedAttend(nn.Cell):
-    """The context of `nn.attention.Attention`, before its output projection, for inputs in bfloat16.
+    """The context of `nn.attention.Attention`, before its output projection, computed in `dtype`.
 
     Queries, keys and values stay side by side as their one product leaves them, and no scores are kept. In a causal
     order a bias of scores need not say it.
     """
 
-    def __init__(self, arch: StackArch, index: int, is_cross: bool, is_causal: bool):
+    def __init__(self, arch: StackArch, index: int, is_cross: bool, is_causal: bool, dtype):
         super().__init__()
-        self.rate, self.kind, self.is_cross = arch.attention_dropout, CROSS if is_cross else SCORES, is_cross
+        self.kind, self.is_cross = CROSS if is_cross else SCORES, is_cross
         rotates = arch.positions == "rotary" and not is_cross
-        plain = Form(
+        form = Form(
             heads=arch.num_heads,
             kv_heads=arch.kv_heads,
             size=arch.head_size,
             scale=1.0 / math.sqrt(arch.head_size) if arch.scales_scores else 1.0,
             is_causal=is_causal,
             rotary=(INTERLEAVED if arch.rotary.interleaved else HALVES) if rotates else NO_ROTARY,
+            rate=arch.attention_dropout,
+            first_row=index * SITE_ROWS,
         )
-        dropping = replace(plain, rate=self.rate, first_row=index * SITE_ROWS)
-        forms = plain, dropping
         if is_cross:
-            self.project_q, self.project = Linear(1, arch.qkv_bias), Linear(2, arch.qkv_bias)
-            self.attend = nn.CellList([CrossAttention(form) for form in forms])
+            self.project_q, self.project = Linear(1, arch.qkv_bias, dtype), Linear(2, arch.qkv_bias, dtype)
+            self.attend = CrossAttention(form)
         else:
-            self.project = Linear(3, arch.qkv_bias)
-            self.attend = nn.CellList([SelfAttention(form) for form in forms])
+            self.project = Linear(3, arch.qkv_bias, dtype)
+            self.attend = SelfAttention(form)
             trains = arch.positions == "relative"
-            biased = [replace(form, has_score_bias=True, trains_score_bias=trains) for form in forms]
-            self.attend_biased = nn.CellList([SelfAttention(form) for form in biased])
+            self.attend_biased = SelfAttention(replace(form, has_score_bias=True, trains_score_bias=trains))
         self.nothing = Tensor([0.0], mstype.float32)
 
     def construct(self, x_BTD, source_BSD, layers, key_bias, score_bias, rotation, noise):
         """Return the context, [B, T, N * H]; `layers` are those of queries, keys and values."""
-        drops = self.training and self.rate > 0.0
-        words = words_of(noise, self.kind, drops)
-        place = 1 if drops else 0
+        words = words_of(noise, self.kind, self.training)
         if self.is_cross:
             q_BTD = self.project_q(x_BTD, *side_by_side(layers[:1]))
             kv_BSD = self.project(source_BSD, *side_by_side(layers[1:]))
-            return self.attend[place](q_BTD, kv_BSD, key_bias, *words)[0]
+            return self.attend(q_BTD, kv_BSD, key_bias, *words)[0]
         packed_BTD = self.project(x_BTD, *side_by_side(layers))
         cosines, sines = (self.nothing, self.nothing) if rotation is None else rotation
         if score_bias is None:
-            return self.attend[place](packed_BTD, key_bias, self.nothing, cosines, sines, *words)[0]
-        return self.attend_biased[place](packed_BTD, key_bias, score_bias, cosines, sines, *words)[0]
+            return self.attend(packed_BTD, key_bias, self.nothing, cosines, sines, *words)[0]
+        return self.attend_biased(packed_BTD, key_bias, score_bias, cosines, sines, *words)[0]

@@ -51,7 +51,7 @@ class KeyValueCache(nn.Cell):
         self.softmax = ops.Softmax(-1)
         self.mix = ops.BatchMatMul()
         self.project, self.fused = None, None
-        if dtype == mstype.float32 and functional.infers_on_kernels():
+        if dtype == mstype.float32 and functional.has_kernels(dtype):
             self.project = kernels.Linear(3, arch.qkv_bias, dtype)
             form = _form(arch, scale, is_memory)
             self.fused = CacheAttention(form, capacity, not is_memory)

@@ -59,15 +59,15 @@ class Product(nn.Cell):
 
 
 class TableProduct(Product):
-    """`Product` with a large table; outside training in float32 a kernel, which reads the table once as it lies."""
+    """`Product` with a large table, which a kernel reads once as it lies."""
 
     def __init__(self):
         super().__init__()
-        self.kernel = kernels.Linear(1, False, mstype.float32) if functional.infers_on_kernels() else None
+        self.kernel = kernels.Linear(1, False) if functional.has_kernels() else None
 
     def construct(self, x, weight):
         """As `Product`."""
-        if self.kernel is not None and not self.training and x.dtype == mstype.float32:
+        if self.kernel is not None:
             return self.kernel(x, (weight,), ())
         return self.matmul(x, weight)
 
@@ -85,14 +85,11 @@ class Linear(nn.Cell):
         self.product = affine() if bias else Product()
         self.in_size, self.out_size = in_size, out_size
         self.kernel = kernels.Linear(1, bias) if functional.has_kernels() else None
-        self.wide_kernel = kernels.Linear(1, bias, mstype.float32) if functional.infers_on_kernels() else None
 
     def construct(self, x):
         """x [..., in] -> [..., out] in x's dtype."""
-        if self.kernel is not None and x.dtype == mstype.bfloat16:
+        if self.kernel is not None:
             return self.kernel(x, *side_by_side((self,)))
-        if self.wide_kernel is not None and not self.training and x.dtype == mstype.float32:
-            return self.wide_kernel(x, *side_by_side((self,)))
         rows = x.reshape(-1, self.in_size)
         weight = self.weight.astype(x.dtype)
         out = self.product(rows, weight, self.bias.astype(x.dtype)) if self.has_bias else self.product(rows, weight)

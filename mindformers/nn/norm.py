@@ -6,13 +6,17 @@ Shape suffixes: B batch, S sequence, D hidden.
 from __future__ import annotations
 
 import mindspore as ms
-from mindspore import Parameter, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 from mindspore.common.initializer import initializer
 
 from mindformers.kernels import norm as kernels
 from mindformers.nn import functional
 from mindformers.nn.dropout import HIDDEN, SITE_ROWS, Dropout, words_of
+from mindformers.nn.linear import for_kernel
+
+WIDE, NARROW = Tensor([0.0], mstype.float32), Tensor([0.0], mstype.bfloat16)
+"""What kernels are told the type of their result by."""
 
 
 class ComposedNorm(nn.Cell):
@@ -39,15 +43,13 @@ class LayerNorm(nn.Cell):
         # In PyNative mode the gradient of MindSpore 2.10's own operator fails ("index 7 is out of range").
         fused = ms.get_context("mode") == ms.GRAPH_MODE
         self.norm = ops.LayerNorm(-1, -1, eps) if fused else ComposedNorm(eps)
-        self.kernel = kernels.Norm(True, eps, mstype.bfloat16) if functional.has_kernels() else None
-        self.wide_kernel = kernels.Norm(True, eps, mstype.float32) if functional.infers_on_kernels() else None
+        self.kernel = kernels.Norm(True, eps) if functional.has_kernels() else None
 
     def construct(self, x, dtype=None):
         """x [..., D] -> the same shape in `dtype`, by default x's."""
-        if self.kernel is not None and dtype == mstype.bfloat16:
-            return self.kernel(x, self.weight.astype(mstype.float32), self.bias.astype(mstype.float32))
-        if self.wide_kernel is not None and not self.training and x.dtype == mstype.float32:
-            return self.wide_kernel(x, self.weight.astype(mstype.float32), self.bias.astype(mstype.float32))
+        if self.kernel is not None:
+            weight, bias = for_kernel(self.weight), for_kernel(self.bias)
+            return self.kernel(x, weight, bias, NARROW if dtype == mstype.bfloat16 else WIDE)
         return functional.layer_norm(x, self.weight, self.bias, self.norm)
 
 
@@ -58,17 +60,13 @@ class RMSNorm(nn.Cell):
         super().__init__()
         self.weight = Parameter(initializer("ones", (size,)), name="weight")
         self.eps = eps
-        self.kernel = kernels.Norm(False, eps, mstype.bfloat16) if functional.has_kernels() else None
-        self.wide_kernel = kernels.Norm(False, eps, mstype.float32) if functional.infers_on_kernels() else None
+        self.kernel = kernels.Norm(False, eps) if functional.has_kernels() else None
 
     def construct(self, x, dtype=None):
         """x [..., D] -> the same shape in `dtype`, by default x's."""
-        if self.kernel is not None and dtype == mstype.bfloat16:
-            weight = self.weight.astype(mstype.float32)
-            return self.kernel(x, weight, weight)
-        if self.wide_kernel is not None and not self.training and x.dtype == mstype.float32:
-            weight = self.weight.astype(mstype.float32)
-            return self.wide_kernel(x, weight, weight)
+        if self.kernel is not None:
+            weight = for_kernel(self.weight)
+            return self.kernel(x, weight, weight, NARROW if dtype == mstype.bfloat16 else WIDE)
         return functional.rms_norm(x, self.weight, self.eps)
 
 
@@ -84,18 +82,13 @@ class ResidualNorm(LayerNorm):
         super().__init__(size, eps)
         self.dropout = Dropout(dropout, site)
         self.add = ops.Add()
-        self.rate = dropout
-        self.kernel_in_training = None
         if functional.has_kernels():
-            self.kernel = kernels.ResidualNorm(eps, 0.0, 0)
-            self.kernel_in_training = kernels.ResidualNorm(eps, dropout, site * SITE_ROWS)
+            self.kernel = kernels.ResidualNorm(eps, dropout, site * SITE_ROWS)
 
     def construct(self, branch_BSD, residual_BSD, noise=None):
         """Both [B, S, D]; `noise` from DropoutNoise in training."""
-        if self.kernel is not None and branch_BSD.dtype == mstype.bfloat16:
-            drops = self.training and self.rate > 0.0
-            kernel = self.kernel_in_training if drops else self.kernel
-            weight, bias = self.weight.astype(mstype.float32), self.bias.astype(mstype.float32)
-            return kernel(branch_BSD, residual_BSD, weight, bias, *words_of(noise, HIDDEN, drops))
+        if self.kernel is not None:
+            words = words_of(noise, HIDDEN, self.training)
+            return self.kernel(branch_BSD, residual_BSD, for_kernel(self.weight), for_kernel(self.bias), *words)
         summed_BSD = self.add(residual_BSD, self.dropout(branch_BSD, noise))
         return functional.layer_norm(summed_BSD, self.weight, self.bias, self.norm)

@@ -35,7 +35,7 @@ class PlacedTokenLosses(TokenLosses):
     def __init__(self, ignore_index: int):
         super().__init__(ignore_index)
         self.greatest, self.centre, self.exponential = ops.ReduceMax(keep_dims=True), ops.Sub(), ops.Exp()
-        self.total, self.log = ops.ReduceSum(), ops.Log()
+        self.total, self.log, self.counts = ops.ReduceSum(), ops.Log(), ops.NotEqual()
         self.one_hot, self.pick, self.picked = ops.OneHot(), ops.Mul(), ops.ReduceSum()
         self.one, self.zero = Tensor(1.0, mstype.float32), Tensor(0.0, mstype.float32)
 
@@ -47,7 +47,7 @@ class PlacedTokenLosses(TokenLosses):
         # An ignored label, -100, has no one-hot row: it picks zero, and its weight is zero.
         label_RC = self.one_hot(labels_R, logits_RC.shape[-1], self.one, self.zero)
         picked_R = self.picked(self.pick(centred_RC, label_RC), -1)
-        weight_R = ops.not_equal(labels_R, self.ignore_index).astype(mstype.float32)
+        weight_R = self.counts(labels_R, self.ignore_index).astype(mstype.float32)
         return (self.log(total_R) - picked_R) * weight_R, weight_R
 
 
@@ -59,8 +59,7 @@ def token_losses(ignore_index: int) -> nn.Cell:
 class VocabularyLosses(nn.Cell):
     """The losses of logits that are hidden states times a table, plus a bias if it `has_bias`.
 
-    With kernels of the CPU for `dtype` no logits are made. In float32 operators compute
-    the losses, with one product less.
+    With kernels of the CPU for `dtype` no logits are made.
     """
 
     def __init__(self, ignore_index: int, has_bias: bool, dtype=mstype.float32):
@@ -71,7 +70,7 @@ class VocabularyLosses(nn.Cell):
 
     def construct(self, hidden, table_VD, bias_V, labels_R):
         """Return the loss and the weight of every row of hidden [..., D], as `TokenLosses`; the bias may be None."""
-        if self.kernel is None or hidden.dtype != mstype.float32:
+        if self.kernel is None:
             logits = functional.vocabulary_logits(hidden, table_VD, self.product, bias_V)
             return self.losses(logits.reshape(-1, logits.shape[-1]), labels_R)
         rows_RD = hidden.reshape(-1, hidden.shape[-1])

@@ -83,12 +83,19 @@ def output_of(operator: str, job: Job) -> Optional[Strategy]:
 
 
 def _share_optimizer(model: nn.Cell, job: Job) -> None:
-    """Let the optimizer split no parameter that several stages use: MindSpore (2.10) refuses it in a pipeline."""
-    several = {item.path: item.stages for item in place(job) if len(item.stages) > 1}
+    """Let the optimizer split what the plan splits, and no other parameter.
+
+    MindSpore (2.10) refuses to split one that several stages use, and mixes up one whose whole is as large as its
+    threshold and whose slice is not.
+    """
+    placements = {item.path: item for item in place(job)}
     for path, parameter in model.parameters_and_names():
-        if path in several:
-            parameter.parallel_optimizer = False
-            for stage in several[path]:
+        placement = placements.get(path)
+        if placement is None or placement.shards > 1:
+            continue
+        parameter.parallel_optimizer = False
+        if len(placement.stages) > 1:
+            for stage in placement.stages:
                 parameter.add_pipeline_stage(stage)
 
 
@@ -99,11 +106,6 @@ def _stage(model: nn.Cell, job: Job) -> None:
         raise UsageError(
             f"parallel_config.pipeline_stage is {job.mesh.stage}: {type(model).__name__} cannot be cut into stages; "
             "decoders, and encoders that share no layers, can; set it to 1"
-        )
-    if max(*model.dropout.rates, model.arch.embedding_dropout) > 0.0:
-        raise UsageError(
-            f"parallel_config.pipeline_stage is {job.mesh.stage}: masks of dropout do not compile for "
-            "the micro-batches of a pipeline yet; set the dropout rates of model.model_config to 0"
         )
     for index, layer in enumerate(layers):
         layer.pipeline_stage = job.layer_stages[index]

@@ -72,7 +72,10 @@ def _layers(job: Job, stage: int) -> Iterator[Item]:
         yield "all-reduce", "tensor", "activations", job.mesh.tensor, sums, hidden
         return
     # A sum becomes a reduce-scatter behind the product and an all-gather before the next; the head has one of each.
-    sums += job.micro_batches if stage == job.mesh.stage - 1 else 0
+    # What goes to another stage is gathered before; a split table's sum gives the first layer whole rows.
+    into, out = _borders(job, stage)
+    pairs = (stage == job.mesh.stage - 1) + out - into - (stage == 0 and job.splits_vocab)
+    sums += pairs * job.micro_batches
     yield "all-gather", "tensor", "activations", job.mesh.tensor, sums, hidden // job.mesh.tensor
     yield "reduce-scatter", "tensor", "activations", job.mesh.tensor, sums, hidden
 
@@ -92,16 +95,17 @@ def _vocabulary(job: Job, stage: int) -> Iterator[Item]:
         yield "all-reduce", "tensor", "activations", job.mesh.tensor, sums, job.micro_tokens * FLOAT32
 
 
+def _borders(job: Job, stage: int) -> Tuple[int, int]:
+    """Return the chunks of layers of `stage` whose input comes from another stage, and whose output goes to one."""
+    return job.chunks - (stage == 0), job.chunks - (stage == job.mesh.stage - 1)
+
+
 def _pipeline(job: Job, stage: int) -> Iterator[Item]:
     """Activations to the next chunk of layers, gradients to the one before."""
     if job.mesh.stage == 1:
         return
-    last = job.mesh.stage - 1
-    into = job.chunks - (stage == 0)  # chunks whose input comes from another stage
-    out = job.chunks - (stage == last)
+    into, out = _borders(job, stage)
     hidden = job.micro_tokens * job.arch.hidden_size * job.compute_bytes
-    if job.splits_sequence:
-        hidden //= job.mesh.tensor
     for kind, forward, backward in (("send", out, into), ("receive", into, out)):
         yield kind, "pipeline", "activations", PAIR, forward * job.micro_batches, hidden
         yield kind, "pipeline", "gradients", PAIR, backward * job.micro_batches, hidden
@@ -124,8 +128,6 @@ def _parameters(job: Job, kinds: Kinds, stage: int) -> Iterator[Item]:
     Split gradients are added up part by part, so each micro-batch has its own reduce-scatter; so has each pass its own
     gather where weights are let go in between.
     """
-    gathers = 2 * job.micro_batches if job.lets_weights_go(stage) else 1
-    scatters = job.micro_batches if job.shard_level >= 2 else 1
     for placement, number in kinds:
         # Another stage that uses a parameter adds up its part of the gradient itself only beside a split optimizer.
         if stage not in placement.stages[: None if job.shard_level else 1]:
@@ -135,13 +137,17 @@ def _parameters(job: Job, kinds: Kinds, stage: int) -> Iterator[Item]:
         if holders == 1:
             continue
         size = placement.slice_size * job.param_bytes
+        uses = 2 if placement.path == TABLE and reads_table(job) else 1
         if placement.shards == 1:
             # Each use of a table has a sum of its own, unless micro-batches are added up in one place before.
-            uses = 2 if placement.path == TABLE and reads_table(job) and job.micro_batches == job.mesh.stage == 1 else 1
-            yield "all-reduce", group, "gradients", holders, number * uses, size
+            sums = uses if job.micro_batches == job.mesh.stage == 1 else 1
+            yield "all-reduce", group, "gradients", holders, number * sums, size
             continue
         stored = placement.stored_size * job.param_bytes
+        passes = 1 if placement.path.startswith("embed.") and uses == 1 else 2  # looking rows up needs no table twice
+        gathers = passes * job.micro_batches if job.lets_weights_go(stage) else 1
         yield "all-gather", group, "weights", placement.shards, number * gathers, stored
+        scatters = uses * job.micro_batches if job.shard_level >= 2 else 1
         yield "reduce-scatter", group, "gradients", placement.shards, number * scatters, size
         if placement.shards < holders:
             yield "all-reduce", group, "gradients", holders // placement.shards, number, stored

@@ -57,11 +57,8 @@ def compile_plan(checked: Checked, plan: Plan, rank: Optional[int], stages: bool
         raise UsageError(f"--rank {rank}: give a rank from 0 to {mesh.devices - 1}, without --stages")
     if mesh.devices == 1:
         raise UsageError("--compile: the job has one device; give --devices, or a layout of several")
-    if checked.run.model.arch is None or checked.run.trainer.type != "text_generation":
-        raise UsageError(
-            f"--compile: trainer.type is {checked.run.trainer.type}; give a run file of text_generation with a model "
-            "class in model.arch"
-        )
+    if checked.run.model.arch is None or plan.job.arch.head in ("none", "pooler"):
+        raise UsageError("--compile: the model has no loss; let model.arch name a class with one, e.g. GPT2LMHeadModel")
     ranks = [mesh.stage_ranks(stage)[0] for stage in range(mesh.stage)] if stages else [rank or 0]
     return [compile_rank(checked, plan, item) for item in ranks]
 

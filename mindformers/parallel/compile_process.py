@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -71,7 +72,8 @@ def _attempt(folder: Path, order: CompileOrder) -> Optional[Dict[str, Any]]:
             process.kill()
             process.wait()
     if worker.returncode:
-        raise UsageError(f"rank {order.rank} does not compile: {_reason(folder)}")
+        ended = f" ({signal.Signals(-worker.returncode).name})" if worker.returncode < 0 else ""
+        raise UsageError(f"rank {order.rank} does not compile{ended}: {_reason(folder)}")
     return json.loads((folder / RESULT).read_text(encoding="utf-8"))
 
 

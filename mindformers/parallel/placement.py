@@ -121,18 +121,17 @@ def _placed(job: Job, path: str, spec: ParameterSpec, stages: Tuple[int, ...]) -
         raise KeyError(f"the rule for '{path}' names {len(dims)} dimensions; it has {len(spec.shape)}")
     axes = tuple(job.axes[dim] if dim is not None else None for dim in dims)
     sliced = tuple(size // job.ways(dim) for size, dim in zip(spec.shape, dims))
-    return Placement(path, spec.shape, axes, sliced, stages, _shards(job, sliced, "tensor" in axes, stages))
+    # MindSpore 2.10 splits no parameter of several stages, and cannot add the split gradients of a table's two uses.
+    whole = len(stages) > 1 or (path == TABLE and reads_table(job) and job.shard_level >= 3)
+    return Placement(path, spec.shape, axes, sliced, stages, 1 if whole else _shards(job, sliced, "tensor" in axes))
 
 
-def _shards(job: Job, sliced: Tuple[int, ...], splits_layer: bool, stages: Tuple[int, ...]) -> int:
-    """Return among how many devices the optimizer splits a slice; MindSpore splits equally, by the first dimension.
-
-    A parameter that several stages use stays whole: without that MindSpore 2.10 refuses it beside a pipeline.
-    """
+def _shards(job: Job, sliced: Tuple[int, ...], splits_layer: bool) -> int:
+    """Return among how many devices the optimizer splits a slice; MindSpore splits equally, by the first dimension."""
     holders = job.mesh.data * (1 if splits_layer else job.mesh.tensor)
     shards = holders if job.shard_size is None else job.shard_size
     too_small = math.prod(sliced) * job.param_bytes < job.shard_threshold
-    if job.shard_level == 0 or len(stages) > 1 or too_small or sliced[0] % shards:
+    if job.shard_level == 0 or too_small or sliced[0] % shards:
         return 1
     return shards
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Sequence
 
 import mindspore as ms
@@ -12,6 +13,9 @@ from mindformers.train.step import TrainStep
 
 SUMS = "accu_grads"
 """Beginning of the names by which MindSpore's compiler finds where gradients of micro-batches are added up."""
+KEYS = "dropout_keys"
+"""Input of models from which the masks of a row's dropout follow; made by the step, so that every micro-batch has its
+own and no stage of a pipeline needs the counter."""
 
 
 class PlacedStep(TrainStep):
@@ -38,9 +42,13 @@ class PlacedStep(TrainStep):
         split: Sequence[bool] = (),
         **others: Any,
     ):
+        noise = loss_cell.model.dropout if loss_cell.model.drops else None
+        if noise is not None:
+            _take_keys(loss_cell)
         if micro_batches > 1:
             loss_cell = (Pipeline if stages > 1 else GradAccumulation)(loss_cell, micro_batches)
         super().__init__(loss_cell, optimizer, **others)
+        self.noise = noise
         self.accumulates, self.split = micro_batches > 1, tuple(split) or (False,) * len(copies)
         if self.accumulates:
             self.sums = self.weights.clone(prefix=SUMS, init="zeros")
@@ -51,6 +59,8 @@ class PlacedStep(TrainStep):
 
     def differentiated(self, scale, columns):
         """As in `TrainStep`. In a pipeline the loss is there on the last stage only."""
+        if self.noise is not None:
+            columns += (self.noise.row_keys(columns[0].shape[0]),)
         if not self.accumulates:
             (_, loss), gradients = self.gradient(scale, *columns)
             return loss, gradients
@@ -63,6 +73,13 @@ class PlacedStep(TrainStep):
     def sum_over_devices(self, squares):
         """As in `TrainStep`; a gradient that several devices hold counts once."""
         return self.sum_of_devices(self.add_all(self.hyper_map(_weighed, self.weight_of, squares)))
+
+
+def _take_keys(loss_cell: nn.Cell) -> None:
+    """Let `loss_cell` hand a further last column to the model as the keys of its dropout."""
+    place = list(inspect.signature(loss_cell.model.construct).parameters).index(KEYS)
+    positions = loss_cell.positions
+    loss_cell.positions = (*positions, *(-1,) * (place - len(positions)), max(positions) + 1)
 
 
 def _taken(is_split, total, gradient):

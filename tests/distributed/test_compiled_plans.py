@@ -27,7 +27,6 @@ model:
   model_config: {type: GPT2Config, vocab_size: 128, n_positions: 32, seq_length: 32, n_embd: 64, n_layer: 2, n_head: 4,
                  compute_dtype: float16}
 """
-WITHOUT_DROPOUT = GPT2.replace("compute_dtype", "embd_pdrop: 0.0, resid_pdrop: 0.0, attn_pdrop: 0.0, compute_dtype")
 LLAMA = """
 model:
   arch: {type: LlamaForCausalLM}
@@ -48,6 +47,18 @@ parallel:
 parallel_config: {data_parallel: 2, model_parallel: 2, pipeline_stage: 2, micro_batch_num: 2}
 recompute_config: {recompute: true}
 """
+GPIPE = PIPELINE.replace("mode: 1", "mode: 1\n  pipeline_config: {pipeline_scheduler: gpipe}").replace(
+    "{parallel_optimizer_threshold", "{optimizer_level: level2, parallel_optimizer_threshold"
+)
+IN_TURN = PIPELINE.replace("micro_batch_num: 2", "micro_batch_num: 4, pp_interleave_num: 2").replace("true}", "[1, 0]}")
+SPLIT_WEIGHTS = """
+parallel:
+  parallel_mode: 1
+  enable_parallel_optimizer: true
+  parallel_optimizer_config: {optimizer_level: level3, parallel_optimizer_threshold: 8}
+parallel_config: {data_parallel: 4, model_parallel: 2, micro_batch_num: 2}
+recompute_config: {recompute: [1]}
+"""
 FEW_HEADS = """
 parallel: {parallel_mode: 1}
 parallel_config: {data_parallel: 2, model_parallel: 4}
@@ -56,12 +67,17 @@ SEQUENCE = """
 parallel: {parallel_mode: 1}
 parallel_config: {data_parallel: 2, model_parallel: 2, use_seq_parallel: true, micro_batch_num: 2}
 """
+SPLIT_ALL = PIPELINE.replace("micro_batch_num", "use_seq_parallel: true, vocab_emb_dp: false, micro_batch_num")
 JOBS = {
-    "tied-pipeline": (WITHOUT_DROPOUT + PIPELINE, 0),
-    "tied-pipeline-end": (WITHOUT_DROPOUT + PIPELINE, 4),
+    "tied-gpipe-level2": (GPT2 + GPIPE, 0),
+    "tied-pipeline-end": (GPT2 + PIPELINE, 4),
+    "stages-in-turn": (GPT2.replace("n_layer: 2", "n_layer: 4") + IN_TURN, 0),
     "grouped-heads": (LLAMA + FEW_HEADS, 3),
+    "gated-level3": (LLAMA + SPLIT_WEIGHTS, 0),
+    "split-vocabulary-sequence-pipeline": (LLAMA + SPLIT_ALL, 4),
     "alibi-split-sequence": (BLOOM + SEQUENCE, 2),
 }
+"""Name -> run file and rank. GPT-2 drops parts of everything: masks are in the graphs of pipelines, too."""
 
 
 def planned(text):

@@ -24,13 +24,13 @@ def masks(size, rate):
 @pytest.mark.parametrize("size", [3, 7, 64, 100])
 @pytest.mark.parametrize("is_centred", [True, False], ids=["layer_norm", "rms_norm"])
 def test_norms_are_those_of_float64(dtype, size, is_centred):
-    def formula(x, weight, bias):
+    def formula(x, weight, bias, _):
         if is_centred:
             return f.layer_norm(x, (size,), weight, bias, 1e-5)
         return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-5) * weight
 
     x = normal(2, 35, size)
-    check(Norm(is_centred, 1e-5, dtype), formula, (x, normal(size), normal(size)), dtype)
+    check(Norm(is_centred, 1e-5), formula, (x, normal(size), normal(size), NOTHING.astype(dtype)), dtype)
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)

@@ -8,6 +8,7 @@ import pytest
 from mindspore import Tensor, ops
 
 from mindformers.arch.stacks import EncoderDecoderArch
+from mindformers.kernels import library
 from tests.parity.tolerances import CELL, CELL_GRADIENT
 
 RNG = np.random.default_rng(1)
@@ -20,6 +21,12 @@ HIDDEN = -1e30
 def same_numbers():
     """Give every test the same random numbers, whichever tests run before it."""
     RNG.bit_generator.state = START
+
+
+@pytest.fixture(autouse=True)
+def operators(monkeypatch):
+    """Make cells of MindSpore's operators, as without kernels; those are compared with them in tests/kernels."""
+    monkeypatch.setattr(library, "find", lambda: None)
 
 
 @pytest.fixture(params=[ms.GRAPH_MODE, ms.PYNATIVE_MODE], ids=["graph", "pynative"])

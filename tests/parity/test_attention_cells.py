@@ -16,7 +16,7 @@ from tests.parity import reference
 from tests.parity.reference import RNG, attend, causal, check, distance, fill, key_bias, normal
 from tests.parity.tolerances import CELL
 
-mode, same_numbers = reference.mode, reference.same_numbers
+mode, operators, same_numbers = reference.mode, reference.operators, reference.same_numbers
 
 BATCH, HEADS, QUERIES, KEYS, SIZE = 2, 3, 3, 4, 2
 MASK = np.array([[1, 1, 1, 0], [1, 1, 0, 0]])

@@ -19,7 +19,7 @@ from tests.parity import reference
 from tests.parity.reference import RNG, check, dense, distance, fill, normal
 from tests.parity.tolerances import CELL
 
-mode, same_numbers = reference.mode, reference.same_numbers
+mode, operators, same_numbers = reference.mode, reference.operators, reference.same_numbers
 
 ARCH = EncoderArch(
     vocab_size=9,

@@ -17,7 +17,7 @@ from mindformers.nn.dropout import KEY, SITE_ROWS, DropoutNoise, mask_at, shifte
 from tests.parity import reference
 from tests.parity.reference import RNG
 
-mode, same_numbers = reference.mode, reference.same_numbers
+mode, operators, same_numbers = reference.mode, reference.operators, reference.same_numbers
 
 SIZES = {
     "vocab_size": 20,

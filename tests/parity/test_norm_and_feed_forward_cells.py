@@ -17,7 +17,7 @@ from tests.parity import reference
 from tests.parity.reference import ACTIVATIONS, causal, check, differences, distance, fill, key_bias, normal
 from tests.parity.tolerances import CELL, CELL_GRADIENT
 
-mode, same_numbers = reference.mode, reference.same_numbers
+mode, operators, same_numbers = reference.mode, reference.operators, reference.same_numbers
 
 ARCH = EncoderDecoderArch(
     vocab_size=9,

@@ -42,7 +42,7 @@ def test_every_rule_places_a_parameter_of_some_family():
         ("embed.positions.weight", (None, None)),
         ("head.weight", ("vocab", None)),
         ("head.transform.weight", (None, None)),
-        ("encoder.relative.weight", (None, "heads")),
+        ("encoder.relative.weight", (None, None)),
     ],
 )
 def test_what_is_split(path, dims):

@@ -1,7 +1,8 @@
 // down(dropout(activation(up(x)))), or with a gate down(dropout(activation(gate(x)) * up(x))).
 //
 // x is [..., D]; weights are float32: gate (if any) and up [F, D], down [D, F]. What is kept for the backward pass is
-// the result of the first products, before the activation: [rows, F], or [rows, 2 F] with the gate's first.
+// the result of the first products, before the activation: [rows, F], or [rows, 2 F] with the gate's first. Its type T
+// is the one that products are computed in, and may be bfloat16 for an x in float32, whose gradient is then float32 too.
 #include <algorithm>
 #include <cstring>
 
@@ -48,7 +49,7 @@ void forward(const Call& call, const Choices& choices) {
   require(y.last() == call.tensor(down.first).rows(), "the result and the last weight do not fit together");
   Mask mask(call, words, choices.rate, choices.first_row, rows, width);
   T* pre = call.of<T>(choices.place + 2);
-  project<T>(call, up, call.of<T>(0), rows, pre, ElementOf<T>::value);
+  project<T>(call, up, As<T>(x), rows, pre, ElementOf<T>::value);
   Buffer<T> hidden(rows * width);
   for_rows(rows, width, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
@@ -64,11 +65,12 @@ void forward(const Call& call, const Choices& choices) {
 template <class T>
 void backward(const Call& call, const Choices& choices) {
   int inner = choices.inner, outputs = choices.place + 1, grad_place = 5 + inner;
-  Tensor x = call.tensor(0);
+  Tensor grad_x = call.tensor(outputs);
+  As<T> x(call.tensor(0));
   Weights<T> up(call, 1, inner), down(call, 1 + inner, 1);
   const T* pre = call.of<T>(2 + inner);
   As<T> grad(call.tensor(grad_place));
-  int64_t rows = x.rows(), width = down.in;
+  int64_t rows = grad_x.rows(), width = down.in;
   Mask mask(call, 3 + inner, choices.rate, choices.first_row, rows, width);
   Buffer<T> hidden(rows * width), grad_pre(rows * up.out);
   project_back<T>(grad, rows, down.out, down, width, grad_pre, up.out);
@@ -85,10 +87,10 @@ void backward(const Call& call, const Choices& choices) {
   });
   weight_gradient<T>(grad, down.out, rows, down.out, hidden, width, call.of<float>(outputs + 1 + inner));
   for (int i = 0; i < inner; ++i) {
-    weight_gradient<T>(grad_pre + i * width, up.out, rows, width, call.of<T>(0), up.in,
+    weight_gradient<T>(grad_pre + i * width, up.out, rows, width, x, up.in,
                        call.of<float>(outputs + 1 + i));
   }
-  project_back<T>(grad_pre, rows, up.out, up, up.in, call.of<T>(outputs), up.in);
+  project_back<T>(grad_pre, rows, up.out, up, up.in, grad_x.data, up.in, grad_x.element);
   if (!choices.has_bias) return;
   Buffer<float> up_sums(up.out);
   sum_pieces(sums, pieces, up.out, up_sums);
@@ -102,11 +104,13 @@ void backward(const Call& call, const Choices& choices) {
 }  // namespace mindformers
 
 KERNEL(mindformers_feed_forward_forward) {
-  auto run = call.is_narrow(0) ? mindformers::forward<mindformers::bf16> : mindformers::forward<float>;
-  run(call, mindformers::Choices(call));
+  mindformers::Choices choices(call);
+  bool is_narrow = call.is_narrow(choices.place + 2);
+  (is_narrow ? mindformers::forward<mindformers::bf16> : mindformers::forward<float>)(call, choices);
 }
 
 KERNEL(mindformers_feed_forward_backward) {
-  auto run = call.is_narrow(0) ? mindformers::backward<mindformers::bf16> : mindformers::backward<float>;
-  run(call, mindformers::Choices(call));
+  mindformers::Choices choices(call);
+  bool is_narrow = call.is_narrow(2 + choices.inner);
+  (is_narrow ? mindformers::backward<mindformers::bf16> : mindformers::backward<float>)(call, choices);
 }

@@ -14,7 +14,7 @@ class Mask {
   Mask() = default;
 
   // A share `rate` is; arguments `words` and `words + 1` of the call are the words, int32, of at least `rows` rows from
-  // `first` on, and of `columns` columns.
+  // `first` on, and of `columns` columns. Words are odd: when the first is 0 nothing is dropped.
   Mask(const Call& call, int words, double rate, int64_t first, int64_t rows, int64_t columns);
 
   RowMask row(int64_t number) const { return {rows_ ? uint32_t(rows_[number]) : 0, columns_, kept_from_, scale_}; }

@@ -26,6 +26,9 @@ constexpr int MOST_THREADS = 1024;
 
 thread_local bool inside_task = false;
 
+// Let a thread run that has no processor: perhaps the one that is waited for.
+inline void give_way() { sched_yield(); }
+
 inline void breathe() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -83,7 +86,8 @@ class Pool {
     }
     wake_.notify_all();
     drain();
-    while (pending_.load()) breathe();
+    for (int spin = 0; pending_.load(); ++spin < SPINS ? breathe() : give_way()) {
+    }
     if (failure_) std::rethrow_exception(failure_);
   }
 
