@@ -57,7 +57,8 @@ def find_tokenizer(section: Optional[Component], weights: Optional[Path], data: 
             logger.info("tokenizer: made from %s, beside the data", found)
             return cls(found, **options)
     accepted = ", ".join([TOKENIZER_FILE, *FIRST_FILES])
-    places = ", ".join(f"{place}{'' if place.exists() else ', which does not exist'}" for place in dict.fromkeys(data))
+    known = {place: "" if place.exists() else ": no such file or folder" for place in data}
+    places = ", ".join(f"{place}{problem}" for place, problem in known.items())
     beside_data = f" and none beside the data ({places})" if places and weights is None else ""
     raise DataError(
         f"no tokenizer files: none of {accepted} beside the weights ({weights or 'none given'}){beside_data}, and "

@@ -68,7 +68,7 @@ def test_a_run_that_resumes_within_an_epoch_repeats_the_straight_run_bit_for_bit
 
 
 WRONG = {
-    "a missing dataset": (["--dataset_dir", "/nowhere"], "no such folder"),
+    "a missing dataset": (["--dataset_dir", "/nowhere"], "no such file or folder"),
     "an unknown task": (["--trainer.type=question_answer"], "Did you mean 'question_answering'"),
     "an unknown model": (["--model.arch.type=BertForQuestionAnswerin"], "Did you mean 'BertForQuestionAnswering'"),
     "finetune without weights": (["--run_mode", "finetune"], "starts from weights"),

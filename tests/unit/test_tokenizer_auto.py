@@ -121,7 +121,7 @@ def test_a_run_from_scratch_takes_the_vocabulary_beside_its_data(tmp_path):
         find_tokenizer(section, tmp_path / "weights" / "model.safetensors", [data])
     with pytest.raises(DataError, match=f"none beside the data .{tmp_path}.*set train_dataset.tokenizer.vocab_file"):
         find_tokenizer(Component("T5Tokenizer", Options()), None, [tmp_path])
-    with pytest.raises(DataError, match="data, which does not exist"):
+    with pytest.raises(DataError, match="data: no such file or folder"):
         find_tokenizer(section, None, [tmp_path / "absent" / "data"])
 
 
