@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
+from tests.integration.conftest import corpus, tiny_flags  # noqa: F401 -- fixtures
 from tests.integration.stopped_runs import SAVED_EVERY, TERMINATED_AFTER, stop_twice, tiny_language_model, trace
 
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -62,9 +65,14 @@ def processes(output, setting):
     return found
 
 
-def test_ranks_that_were_killed_and_stopped_together_go_on_bit_for_bit(tmp_path):
-    (tmp_path / "text").mkdir()
-    flags = tiny_language_model(tmp_path / "text", rows=4)
+@pytest.mark.parametrize("task", ["text generation", "question answering"])
+def test_ranks_that_were_killed_and_stopped_together_go_on_bit_for_bit(task, tiny_flags, tmp_path):  # noqa: F811
+    if task == "text generation":
+        (tmp_path / "text").mkdir()
+        flags = tiny_language_model(tmp_path / "text", rows=4)
+    else:
+        flags = [*tiny_flags, "--run_mode=train", "--epochs=6", "--batch_size=4"]
+        flags += [f"--save_checkpoint_steps={SAVED_EVERY}"]
     output = tmp_path / "output"
     of = stop_twice(*two_ranks(flags, output), output, ranks=2)
     assert of.terminated.said.count("stopped by SIGTERM after step") == 2, of.terminated.said[-4000:]
