@@ -23,12 +23,14 @@ def _times_pace(paces, group, square):
     return square * paces[group]
 
 
-def _widened(gradient):
+def widened(gradient):
+    """Return a gradient in float32."""
     return ops.cast(gradient, ms.float32)
 
 
-def _scaled(factor, gradient):
-    return gradient * factor
+def scaled(factor, gradient):
+    """Return a gradient times a factor, in its own type."""
+    return gradient * ops.cast(factor, gradient.dtype)
 
 
 def _rounded(moved, weight, master):
@@ -95,12 +97,12 @@ class ScheduledOptimizer(nn.Optimizer):
     def construct(self, gradients, factor=None):
         """Update all parameters, given their gradients in the same order, to be multiplied with `factor`."""
         if self.has_halves:
-            gradients = self.hyper_map(_widened, gradients)
+            gradients = self.hyper_map(widened, gradients)
         if self.fuses_factor:
             moved = self.move(gradients, factor)
         else:
             if factor is not None:
-                gradients = self.hyper_map(ops.partial(_scaled, factor), gradients)
+                gradients = self.hyper_map(ops.partial(scaled, factor), gradients)
             moved = self.move(gradients)
         if self.has_halves:
             return self.hyper_map(ops.partial(_rounded, moved), self.parameters, self.masters)

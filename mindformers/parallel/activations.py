@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import Dict, Iterator, List, Optional, Tuple
 
 from mindformers.arch.stacks import Activation, StackArch
-from mindformers.parallel.job import Job, Recompute
+from mindformers.parallel.job import FLOAT32, Job, Recompute
 from mindformers.parallel.rules import Logical
-
-FLOAT32 = 4
 
 KEPT_BY_ACTIVATION: Dict[Activation, int] = {"gelu": 3, "gelu_tanh": 4, "quick_gelu": 2, "relu": 1, "silu": 2}
 """Tensors of the activation's width that the gradient of `nn.functional.activation` needs, its input among them."""

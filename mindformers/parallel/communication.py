@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Dict, Iterator, List, Sequence, Tuple
 
-from mindformers.parallel.job import Job
+from mindformers.parallel.job import FLOAT32, Job
 from mindformers.parallel.placement import TABLE, Placement, reads_table
 
 Kinds = Sequence[Tuple[Placement, int]]
-FLOAT32 = 4
 PAIR = 2
 """Devices that take part in sending: one of each of two stages."""
 VOCAB_SUMS = 5

@@ -14,6 +14,8 @@ Schedule = Literal["1f1b", "gpipe"]
 Recompute = Literal["none", "selective", "full"]
 """`selective` works out attention's scores again (Korthikanti et al. 2022, arXiv:2205.05198, section 5), `full` whole
 layers (Chen et al. 2016, arXiv:1604.06174)."""
+FLOAT32 = 4
+"""Bytes of an element of that type."""
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,11 @@ from dataclasses import dataclass, fields
 from typing import Dict, List, Sequence
 
 from mindformers.parallel.activations import again_bytes, head_bytes, in_flight, stage_layer_bytes
-from mindformers.parallel.job import Job
+from mindformers.parallel.job import FLOAT32, Job
 from mindformers.parallel.placement import Placement
 
 MOMENTS = 2
 """States that AdamW keeps for an element of a parameter, in float32; of half precision there is a float32 copy too."""
-FLOAT32 = 4
-"""Bytes of its elements."""
 RESERVE = 0.1
 """Share of a device's memory that a plan leaves for what `Memory` does not count: workspace of operators, buffers of
 communication, gaps of the allocator."""

@@ -11,7 +11,7 @@ from mindspore import Tensor, nn, ops
 from mindformers.errors import UsageError, suggestion
 from mindformers.kernels import library
 from mindformers.kernels.optimizer import SquareSums
-from mindformers.optim.scheduled import ScheduledOptimizer
+from mindformers.optim.scheduled import ScheduledOptimizer, scaled, widened
 from mindformers.train.average import WeightAverage
 from mindformers.train.shares import LabelShares
 
@@ -26,10 +26,6 @@ _square = ops.Square()
 _sum = ops.ReduceSum()
 
 
-def _widened(gradient):
-    return ops.cast(gradient, ms.float32)
-
-
 def _wide_zeros(weight):
     return ops.zeros_like(ops.cast(weight, ms.float32))
 
@@ -37,10 +33,6 @@ def _wide_zeros(weight):
 def _square_sum(gradient):
     """Return the sum of squares. Rows first: MindSpore sums to a scalar on one thread, rows on all."""
     return _sum(_sum(_square(gradient), -1))
-
-
-def _scaled(factor, gradient):
-    return gradient * ops.cast(factor, gradient.dtype)
 
 
 def column_positions(parameters: Sequence[str], columns: Sequence[str]) -> tuple:
@@ -201,7 +193,7 @@ class TrainStep(nn.Cell):
                 portion += (ops.gather(column, number, 0),)
             weight = ops.gather(global_shares, number, 0)
             (_, loss), added = self.weighted_gradient(scale * weight, *portion)
-            gradients = self.hyper_map(_add, gradients, self.hyper_map(_widened, added))
+            gradients = self.hyper_map(_add, gradients, self.hyper_map(widened, added))
             mean = mean + loss * ops.gather(local_shares, number, 0)
             number = number + 1
         return mean, gradients
@@ -218,7 +210,7 @@ class TrainStep(nn.Cell):
 
     def squares(self, gradients):
         """Return the sum of squares of each gradient, float32 scalars."""
-        gradients = self.hyper_map(_widened, gradients)
+        gradients = self.hyper_map(widened, gradients)
         if self.square_sums is not None:
             return self.square_sums(gradients)
         return self.hyper_map(_square_sum, gradients)
@@ -256,7 +248,7 @@ class TrainStep(nn.Cell):
                 factor = factor * ops.minimum(self.max_grad_norm / (norm + NORM_EPS), self.one)
             if self.optimizer_scales:
                 return self.averaged(self.optimizer(gradients, factor))
-            gradients = self.hyper_map(ops.partial(_scaled, factor), gradients)
+            gradients = self.hyper_map(ops.partial(scaled, factor), gradients)
         return self.averaged(self.optimizer(gradients))
 
     def averaged(self, updated):

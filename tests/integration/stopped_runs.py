@@ -80,8 +80,8 @@ def wait_for(process, file, lines, before=None):
 def tiny_language_model(folder, samples=False, rows=8):
     """Write a text; return the flags of a GPT-2 of characters that reads it: two epochs of 57 steps of 8 rows in all.
 
-    `rows` are those of a rank. There is dropout, weights are of half precision, one layer is frozen for a
-    while, and with `samples` texts are written.
+    `rows` are those of a rank. There is dropout, weights are of half precision, one layer is frozen for a while, and
+    with `samples` texts are written.
     """
     config = folder / ("samples.yaml" if samples else "run.yaml")
     base = ROOT / "configs" / "gpt2" / "run_gpt2_tiny.yaml"
