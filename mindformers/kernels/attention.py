@@ -82,7 +82,18 @@ class SelfAttention(nn.Cell):
     def bprop(self, packed_BTW, key_bias, score_bias, cosines, sines, rows, columns, out, grad):
         """Gradients of the packed tensor and a trained score bias."""
         grads = self.backward(
-            packed_BTW, packed_BTW, key_bias, score_bias, cosines, sines, rows, columns, *out, grad[0], self.settings
+            packed_BTW,
+            packed_BTW,
+            key_bias,
+            score_bias,
+            cosines,
+            sines,
+            rows,
+            columns,
+            out[0],
+            out[1],
+            grad[0],
+            self.settings,
         )
         grad_bias = grads[1] if self.trains_score_bias else ops.zeros_like(score_bias)
         return (
@@ -113,8 +124,10 @@ class CrossAttention(nn.Cell):
 
     def bprop(self, q_BTW, kv_BSW, key_bias, rows, columns, out, grad):
         """Gradients of queries, keys and values."""
-        unused = (key_bias, key_bias, key_bias)
-        grads = self.backward(q_BTW, kv_BSW, key_bias, *unused, rows, columns, *out, grad[0], self.settings)
+        unused = key_bias
+        grads = self.backward(
+            q_BTW, kv_BSW, key_bias, unused, unused, unused, rows, columns, out[0], out[1], grad[0], self.settings
+        )
         return grads[0], grads[1], ops.zeros_like(key_bias), ops.zeros_like(rows), ops.zeros_like(columns)
 
 

@@ -155,6 +155,10 @@ def has_bfloat16() -> bool:
     return found is not None and found.has_bfloat16
 
 
+NOTHING = Tensor([0.0], ms.float32)
+"""In the place of an input that a use of an operator has not."""
+
+
 def custom(name: str, shapes, dtypes) -> ops.Custom:
     """Return the operator of the library's function `mindformers_<name>`.
 

@@ -1,6 +1,6 @@
 """x @ weight.T + bias on the CPU kernels, for one weight or for several that read the same x.
 
-Shape suffixes: none; x [..., in], weights float32 [out, in], biases float32 [out].
+Shape suffixes: none; x [..., in], weights float32 or bfloat16 [out, in], biases alike [out].
 """
 
 from __future__ import annotations
@@ -13,36 +13,70 @@ from mindspore import nn
 from mindformers.kernels.library import custom, settings
 
 
-class Linear(nn.Cell):
-    """The product as one operator; of several weights the results stand side by side.
+class Product(nn.Cell):
+    """Base of the cells here, one for each number of weights: tuples of them would cost more to compile.
 
-    It is computed in `dtype`, by default x's, to which x and the weights are rounded inside the kernel, and which the
-    result has; gradients of weights and biases are float32, that of x has x's type.
+    The product is computed in `dtype`, by default x's, to which x and the weights are rounded inside the kernel, and
+    which the result has; of several weights the results stand side by side. Gradients of weights and biases are
+    float32, that of x has x's type. Without biases any tensor may stand in their places.
     """
 
-    def __init__(self, weights: int, has_bias: bool, dtype: Optional[Any] = None):
+    weights = 1
+
+    def __init__(self, has_bias: bool, dtype: Optional[Any] = None):
         super().__init__()
-        self.weights, self.has_bias = weights, has_bias
-        self.settings = settings(weights, has_bias)
-        biases = weights if has_bias else 0
+        number = self.weights
+        self.settings = settings(number, has_bias)
 
         def out_shape(x, *rest):
-            return (*x[:-1], sum(weight[0] for weight in rest[:weights]))
+            return (*x[:-1], sum(weight[0] for weight in rest[:number]))
 
         def grad_shapes(x, *rest):
-            return (list(x), *(list(weight) for weight in rest[:weights]), *([weight[0]] for weight in rest[:biases]))
+            biases = [[weight[0] if has_bias else 1] for weight in rest[:number]]
+            return (list(x), *(list(weight) for weight in rest[:number]), *biases)
 
         def grad_dtypes(x, *rest):
-            return (x, *[mstype.float32] * (weights + biases))
+            return (x, *[mstype.float32] * (2 * number))
 
         self.forward = custom("linear_forward", out_shape, lambda x, *rest: dtype or x)
         self.backward = custom("linear_backward", grad_shapes, grad_dtypes)
 
-    def construct(self, x, weights, biases):
-        """x, a tuple of weights, one of biases, empty when there are none -> [..., sum of out]."""
-        return self.forward(x, *weights, *biases, self.settings)
 
-    def bprop(self, x, weights, biases, out, grad):
+class Linear(Product):
+    """The product with one weight."""
+
+    def construct(self, x, weight, bias):
+        """Return [..., out]."""
+        return self.forward(x, weight, bias, self.settings)
+
+    def bprop(self, x, weight, bias, out, grad):
+        """Gradients of x, weight and bias."""
+        return self.backward(x, weight, grad, self.settings)
+
+
+class LinearPair(Product):
+    """The products with two weights, as of keys and values."""
+
+    weights = 2
+
+    def construct(self, x, first, second, first_bias, second_bias):
+        """Return [..., sum of out]."""
+        return self.forward(x, first, second, first_bias, second_bias, self.settings)
+
+    def bprop(self, x, first, second, first_bias, second_bias, out, grad):
         """Gradients of x, weights and biases."""
-        grads = self.backward(x, *weights, grad, self.settings)
-        return grads[0], grads[1 : 1 + self.weights], grads[1 + self.weights :]
+        return self.backward(x, first, second, grad, self.settings)
+
+
+class LinearTriple(Product):
+    """The products with three weights, as of queries, keys and values."""
+
+    weights = 3
+
+    def construct(self, x, first, second, third, first_bias, second_bias, third_bias):
+        """Return [..., sum of out]."""
+        return self.forward(x, first, second, third, first_bias, second_bias, third_bias, self.settings)
+
+    def bprop(self, x, first, second, third, first_bias, second_bias, third_bias, out, grad):
+        """Gradients of x, weights and biases."""
+        return self.backward(x, first, second, third, grad, self.settings)

@@ -14,7 +14,8 @@ from mindformers.kernels.library import custom, settings
 class VocabularyLoss(nn.Cell):
     """The negative log-likelihood of each row's label under softmax(x table^T + bias), 0 for ignored rows.
 
-    Products are computed in `dtype`, sums and gradients of table and bias in float32.
+    The table and the bias are float32 or bfloat16. Products are computed in `dtype`, sums and gradients of table and
+    bias in float32.
     """
 
     def __init__(self, ignore_index: int, has_bias: bool, dtype=mstype.float32):

@@ -14,7 +14,7 @@ from mindformers.arch.stacks import StackArch
 from mindformers.nn import functional
 from mindformers.nn.dropout import CROSS, SCORES, PlacedMask, mask_at
 from mindformers.nn.fused_attention import FusedAttend
-from mindformers.nn.linear import Linear, side_by_side
+from mindformers.nn.linear import Linear, triple
 from mindformers.nn.rope import Rotate
 
 
@@ -177,8 +177,8 @@ class Attention(nn.Cell):
         Biases as in `Attend`; rotation from RotaryAngles; `noise` from DropoutNoise.tables in training.
         """
         if self.fused is not None:
-            layers = (self.q, self.k, self.v)
-            return self.o(self.fused(x_BTD, source_BSD, layers, key_bias, score_bias, rotation, noise))
+            fused_BTD = self.fused(x_BTD, source_BSD, self.q, self.k, self.v, key_bias, score_bias, rotation, noise)
+            return self.o(fused_BTD)
         q_BNTH = self.query(x_BTD, rotation)
         k_BKSH, v_BKSH = self.keys_values(source_BSD, rotation)
         k_BNSH, v_BNSH = self.spread(k_BKSH), self.spread(v_BKSH)
@@ -211,7 +211,7 @@ class Attention(nn.Cell):
     def extend(self, x_BTD, cache, places, score_bias, rotation=None):
         """As `construct` for the newest tokens of texts whose keys and values `cache`, a KeyValueCache, holds."""
         if cache.fused is not None:
-            new_BTW = cache.project(x_BTD, *side_by_side((self.q, self.k, self.v)))
+            new_BTW = triple(cache.project, x_BTD, self.q, self.k, self.v)
             return self.o(cache.extend(new_BTW, places, score_bias, rotation))
         k_BKTH, v_BKTH = self.keys_values(x_BTD, rotation)
         return self.joined(cache(self.query(x_BTD, rotation), k_BKTH, v_BKTH, places, score_bias))

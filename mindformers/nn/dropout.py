@@ -244,7 +244,8 @@ class Dropout(nn.Cell):
         if not self.training or self.rate == 0.0:
             return x
         if self.kernel is not None:
-            return self.kernel(x, *noise[self.kind])
+            rows, columns = noise[self.kind]
+            return self.kernel(x, rows, columns)
         if self.placed_mask is not None:
             return x * (self.placed_mask(noise, x) * self.scale)
         return x * (mask_at(noise[self.kind], self.site, x.shape, x.dtype) * self.scale)
@@ -260,7 +261,8 @@ class ResidualDropout(Dropout):
     def construct(self, residual, branch, noise):
         """Both [B, S, D]; `noise` as of `Dropout`."""
         if self.add_kernel is not None:
-            return self.add_kernel(residual, branch, *words_of(noise, self.kind, self.training))
+            rows, columns = words_of(noise, self.kind, self.training)
+            return self.add_kernel(residual, branch, rows, columns)
         return residual + super().construct(branch, noise)
 
 
@@ -284,7 +286,8 @@ class FreshDropout(nn.Cell):
         for size in x.shape[:-1]:
             rows = rows * size
         if self.kernel is not None:
-            words = odd_words(rows, noise[KEY], self.stream), odd_words(x.shape[-1], noise[KEY], self.stream + 1)
-            return self.kernel(x, *words)
+            of_rows = odd_words(rows, noise[KEY], self.stream)
+            of_columns = odd_words(x.shape[-1], noise[KEY], self.stream + 1)
+            return self.kernel(x, of_rows, of_columns)
         table = keep_table(rows, x.shape[-1], self.kept_from, noise[KEY], self.stream)
         return x * (table.reshape(x.shape).astype(x.dtype) * self.scale)

@@ -12,9 +12,10 @@ from mindspore import dtype as mstype
 from mindspore.common.initializer import initializer
 
 from mindformers.arch.stacks import StackArch
+from mindformers.kernels import embedding as kernels
 from mindformers.nn import functional
 from mindformers.nn.dropout import AT_EMBEDDINGS, Dropout, FreshDropout
-from mindformers.nn.linear import Linear
+from mindformers.nn.linear import Linear, for_kernel
 from mindformers.nn.norm import norm
 
 
@@ -26,14 +27,24 @@ class Embedding(nn.Cell):
         self.weight = Parameter(initializer("zeros", (num_rows, size)), name="weight")
         self.gather = ops.Gather()
         self.padding_id = padding_id
+        self.kernel = kernels.Embedding(padding_id) if functional.has_kernels() else None
 
     def table(self):
         """Return the table for several uses in one pass; each may be given it again."""
-        return functional.readable(self.weight)
+        return for_kernel(self.weight) if self.kernel is not None else functional.readable(self.weight)
+
+    def first(self, count):
+        """Return the first rows, [count, D] float32."""
+        if self.kernel is not None:
+            return self.kernel(self.table(), ops.arange(count).astype(mstype.int32))
+        return self.table()[:count].astype(mstype.float32)
 
     def construct(self, ids, table_VD=None):
         """Integer ids of any shape -> ids.shape + [D], float32."""
-        rows = functional.embedding(self.table() if table_VD is None else table_VD, ids, self.gather)
+        table_VD = self.table() if table_VD is None else table_VD
+        if self.kernel is not None:
+            return self.kernel(table_VD, ids.astype(mstype.int32))
+        rows = functional.embedding(table_VD, ids, self.gather)
         if self.padding_id is None:
             return rows
         is_padding = ops.broadcast_to(ops.equal(ids, self.padding_id).expand_dims(-1), rows.shape)
@@ -73,7 +84,7 @@ class Embeddings(nn.Cell):
         summed_BSD = self.tokens(input_ids_BS, table_VE)
         if self.has_types:
             if token_type_ids_BS is None:
-                summed_BSD = summed_BSD + self.types.table()[0].astype(mstype.float32)
+                summed_BSD = summed_BSD + self.types.first(1)
             else:
                 summed_BSD = summed_BSD + self.types(token_type_ids_BS)
         if self.has_positions:
@@ -95,5 +106,5 @@ class Embeddings(nn.Cell):
             is_token_BS = ops.not_equal(input_ids_BS, self.padding_id).astype(mstype.int32)
             position_ids_BS = ops.cumsum(is_token_BS, 1) * is_token_BS + self.padding_id
         if position_ids_BS is None:
-            return self.positions.table()[:seq].astype(mstype.float32)
+            return self.positions.first(seq)
         return self.positions(position_ids_BS)

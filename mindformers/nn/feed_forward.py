@@ -10,9 +10,10 @@ from mindspore import nn
 
 from mindformers.arch.stacks import StackArch
 from mindformers.kernels import feed_forward as kernels
+from mindformers.kernels.library import NOTHING
 from mindformers.nn import functional
 from mindformers.nn.dropout import MLP, SITE_ROWS, Dropout, words_of
-from mindformers.nn.linear import Linear, side_by_side
+from mindformers.nn.linear import Linear, for_kernel
 
 
 class FeedForward(nn.Cell):
@@ -37,14 +38,15 @@ class FeedForward(nn.Cell):
     def construct(self, x_BSD, noise=None):
         """[B, S, D] -> [B, S, D], through [B, S, F]."""
         if self.kernel is not None:
-            return self.fused(x_BSD, (self.up,), noise)
+            return self.fused(x_BSD, NOTHING, NOTHING, noise)
         return self.down(self.dropout(self.activation(self.up(x_BSD)), noise))
 
-    def fused(self, x_BSD, inner, noise):
-        """Return what `construct` returns, by one kernel; `inner` are the layers before the activation."""
-        weights, biases = side_by_side((*inner, self.down))
-        words = words_of(noise, MLP, self.training)
-        return self.kernel(x_BSD, weights[:-1], weights[-1], biases, *words)[0]
+    def fused(self, x_BSD, gate, gate_bias, noise):
+        """Return what `construct` returns, by one kernel, with the weight and bias of a gate."""
+        rows, columns = words_of(noise, MLP, self.training)
+        up, down = for_kernel(self.up.weight), for_kernel(self.down.weight)
+        up_bias, down_bias = self.up.bias_for_kernel(), self.down.bias_for_kernel()
+        return self.kernel(x_BSD, gate, up, down, gate_bias, up_bias, down_bias, rows, columns)[0]
 
 
 class GatedFeedForward(FeedForward):
@@ -59,5 +61,5 @@ class GatedFeedForward(FeedForward):
     def construct(self, x_BSD, noise=None):
         """[B, S, D] -> [B, S, D], through two of [B, S, F]."""
         if self.kernel is not None:
-            return self.fused(x_BSD, (self.gate, self.up), noise)
+            return self.fused(x_BSD, for_kernel(self.gate.weight), self.gate.bias_for_kernel(), noise)
         return self.down(self.dropout(self.activation(self.gate(x_BSD)) * self.up(x_BSD), noise))

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from mindspore import Tensor, nn
-from mindspore import dtype as mstype
+from mindspore import nn
 
 from mindformers.arch.stacks import StackArch
 from mindformers.kernels.attention import HALVES, INTERLEAVED, NO_ROTARY, CrossAttention, Form, SelfAttention
-from mindformers.kernels.linear import Linear
+from mindformers.kernels.library import NOTHING
+from mindformers.kernels.linear import Linear, LinearPair, LinearTriple
 from mindformers.nn.dropout import CROSS, SCORES, SITE_ROWS, words_of
-from mindformers.nn.linear import side_by_side
+from mindformers.nn.linear import for_kernel, pair, triple
 
 
 class FusedAttend(nn.Cell):
@@ -40,24 +40,22 @@ class FusedAttend(nn.Cell):
             first_row=index * SITE_ROWS,
         )
         if is_cross:
-            self.project_q, self.project = Linear(1, arch.qkv_bias, dtype), Linear(2, arch.qkv_bias, dtype)
+            self.project_q, self.project = Linear(arch.qkv_bias, dtype), LinearPair(arch.qkv_bias, dtype)
             self.attend = CrossAttention(form)
         else:
-            self.project = Linear(3, arch.qkv_bias, dtype)
+            self.project = LinearTriple(arch.qkv_bias, dtype)
             self.attend = SelfAttention(form)
             trains = arch.positions == "relative"
             self.attend_biased = SelfAttention(replace(form, has_score_bias=True, trains_score_bias=trains))
-        self.nothing = Tensor([0.0], mstype.float32)
 
-    def construct(self, x_BTD, source_BSD, layers, key_bias, score_bias, rotation, noise):
-        """Return the context, [B, T, N * H]; `layers` are those of queries, keys and values."""
-        words = words_of(noise, self.kind, self.training)
+    def construct(self, x_BTD, source_BSD, q, k, v, key_bias, score_bias, rotation, noise):
+        """Return the context, [B, T, N * H]; q, k and v are the layers of queries, keys and values."""
+        rows, columns = words_of(noise, self.kind, self.training)
         if self.is_cross:
-            q_BTD = self.project_q(x_BTD, *side_by_side(layers[:1]))
-            kv_BSD = self.project(source_BSD, *side_by_side(layers[1:]))
-            return self.attend(q_BTD, kv_BSD, key_bias, *words)[0]
-        packed_BTD = self.project(x_BTD, *side_by_side(layers))
-        cosines, sines = (self.nothing, self.nothing) if rotation is None else rotation
+            q_BTD = self.project_q(x_BTD, for_kernel(q.weight), q.bias_for_kernel())
+            return self.attend(q_BTD, pair(self.project, source_BSD, k, v), key_bias, rows, columns)[0]
+        packed_BTD = triple(self.project, x_BTD, q, k, v)
+        cosines, sines = (NOTHING, NOTHING) if rotation is None else rotation
         if score_bias is None:
-            return self.attend(packed_BTD, key_bias, self.nothing, cosines, sines, *words)[0]
-        return self.attend_biased(packed_BTD, key_bias, score_bias, cosines, sines, *words)[0]
+            return self.attend(packed_BTD, key_bias, NOTHING, cosines, sines, rows, columns)[0]
+        return self.attend_biased(packed_BTD, key_bias, score_bias, cosines, sines, rows, columns)[0]

@@ -14,6 +14,7 @@ from mindformers.arch.stacks import StackArch
 from mindformers.kernels import linear as kernels
 from mindformers.kernels.attention import HALVES, INTERLEAVED, NO_ROTARY, Form
 from mindformers.kernels.cache import CacheAttention
+from mindformers.kernels.library import NOTHING
 from mindformers.nn import functional
 
 
@@ -52,19 +53,19 @@ class KeyValueCache(nn.Cell):
         self.mix = ops.BatchMatMul()
         self.project, self.fused = None, None
         if dtype == mstype.float32 and functional.has_kernels(dtype):
-            self.project = kernels.Linear(3, arch.qkv_bias, dtype)
+            self.project = kernels.LinearTriple(arch.qkv_bias, dtype)
             form = _form(arch, scale, is_memory)
             self.fused = CacheAttention(form, capacity, not is_memory)
-            self.has_score_bias, self.nothing = form.has_score_bias, Tensor([0.0], mstype.float32)
+            self.has_score_bias = form.has_score_bias
 
     def extend(self, new_BTW, places, score_bias, rotation):
         """Return the context, [B, T, N * H], of queries, keys and values, or queries alone, as they were projected.
 
         Heads stand side by side; arguments else as of `construct`, with the `rotation` that is not yet applied.
         """
-        cosines, sines = (self.nothing, self.nothing) if rotation is None else rotation
+        cosines, sines = (NOTHING, NOTHING) if rotation is None else rotation
         if not self.has_score_bias:
-            score_bias = self.nothing
+            score_bias = NOTHING
         return self.fused(new_BTW, self.keys, self.values, places, score_bias, cosines, sines)
 
     def construct(self, q_BNTH, k_BKTH, v_BKTH, places, score_bias):

@@ -7,6 +7,7 @@ from mindspore import dtype as mstype
 from mindspore.common.initializer import initializer
 
 from mindformers.kernels import linear as kernels
+from mindformers.kernels.library import NOTHING
 from mindformers.nn import functional
 
 
@@ -63,12 +64,12 @@ class TableProduct(Product):
 
     def __init__(self):
         super().__init__()
-        self.kernel = kernels.Linear(1, False) if functional.has_kernels() else None
+        self.kernel = kernels.Linear(False) if functional.has_kernels() else None
 
     def construct(self, x, weight):
         """As `Product`."""
         if self.kernel is not None:
-            return self.kernel(x, (weight,), ())
+            return self.kernel(x, weight, NOTHING)
         return self.matmul(x, weight)
 
 
@@ -84,28 +85,45 @@ class Linear(nn.Cell):
         affine = PlacedAffineProduct if functional.is_placed() else AffineProduct
         self.product = affine() if bias else Product()
         self.in_size, self.out_size = in_size, out_size
-        self.kernel = kernels.Linear(1, bias) if functional.has_kernels() else None
+        self.kernel = kernels.Linear(bias) if functional.has_kernels() else None
 
     def construct(self, x):
         """x [..., in] -> [..., out] in x's dtype."""
         if self.kernel is not None:
-            return self.kernel(x, *side_by_side((self,)))
+            return self.kernel(x, for_kernel(self.weight), self.bias_for_kernel())
         rows = x.reshape(-1, self.in_size)
         weight = self.weight.astype(x.dtype)
         out = self.product(rows, weight, self.bias.astype(x.dtype)) if self.has_bias else self.product(rows, weight)
         return out.reshape(x.shape[:-1] + (self.out_size,))
 
+    def bias_for_kernel(self):
+        """Return the bias as kernels read it, or what stands in its place."""
+        return for_kernel(self.bias) if self.has_bias else NOTHING
 
-def side_by_side(layers):
-    """Return the weights of some layers and their biases, as kernels read them, in two tuples."""
-    weights, biases = (), ()
-    for layer in layers:
-        weights += (for_kernel(layer.weight),)
-        if layer.has_bias:
-            biases += (for_kernel(layer.bias),)
-    return weights, biases
+
+def triple(kernel, x, first, second, third):
+    """Return what three layers make of the same x, side by side."""
+    return kernel(
+        x,
+        for_kernel(first.weight),
+        for_kernel(second.weight),
+        for_kernel(third.weight),
+        first.bias_for_kernel(),
+        second.bias_for_kernel(),
+        third.bias_for_kernel(),
+    )
+
+
+def pair(kernel, x, first, second):
+    """Return what two layers make of the same x, side by side."""
+    return kernel(
+        x, for_kernel(first.weight), for_kernel(second.weight), first.bias_for_kernel(), second.bias_for_kernel()
+    )
 
 
 def for_kernel(parameter):
-    """Return a parameter as kernels read it."""
-    return parameter if parameter.dtype == mstype.float32 else parameter.astype(mstype.float32)
+    """Return the value of a parameter of a product in a type that kernels read, which changes at most float16.
+
+    A parameter itself is read anew in the backward pass, and MindSpore (2.10) copies what is read twice.
+    """
+    return parameter.astype(mstype.bfloat16 if parameter.dtype == mstype.bfloat16 else mstype.float32)

@@ -13,7 +13,6 @@ from mindspore.common.initializer import initializer
 from mindformers.kernels import norm as kernels
 from mindformers.nn import functional
 from mindformers.nn.dropout import HIDDEN, SITE_ROWS, Dropout, words_of
-from mindformers.nn.linear import for_kernel
 
 WIDE, NARROW = Tensor([0.0], mstype.float32), Tensor([0.0], mstype.bfloat16)
 """What kernels are told the type of their result by."""
@@ -48,7 +47,7 @@ class LayerNorm(nn.Cell):
     def construct(self, x, dtype=None):
         """x [..., D] -> the same shape in `dtype`, by default x's."""
         if self.kernel is not None:
-            weight, bias = for_kernel(self.weight), for_kernel(self.bias)
+            weight, bias = self.weight.astype(mstype.float32), self.bias.astype(mstype.float32)
             return self.kernel(x, weight, bias, NARROW if dtype == mstype.bfloat16 else WIDE)
         return functional.layer_norm(x, self.weight, self.bias, self.norm)
 
@@ -65,7 +64,7 @@ class RMSNorm(nn.Cell):
     def construct(self, x, dtype=None):
         """x [..., D] -> the same shape in `dtype`, by default x's."""
         if self.kernel is not None:
-            weight = for_kernel(self.weight)
+            weight = self.weight.astype(mstype.float32)
             return self.kernel(x, weight, weight, NARROW if dtype == mstype.bfloat16 else WIDE)
         return functional.rms_norm(x, self.weight, self.eps)
 
@@ -88,7 +87,8 @@ class ResidualNorm(LayerNorm):
     def construct(self, branch_BSD, residual_BSD, noise=None):
         """Both [B, S, D]; `noise` from DropoutNoise in training."""
         if self.kernel is not None:
-            words = words_of(noise, HIDDEN, self.training)
-            return self.kernel(branch_BSD, residual_BSD, for_kernel(self.weight), for_kernel(self.bias), *words)
+            rows, columns = words_of(noise, HIDDEN, self.training)
+            weight, bias = self.weight.astype(mstype.float32), self.bias.astype(mstype.float32)
+            return self.kernel(branch_BSD, residual_BSD, weight, bias, rows, columns)
         summed_BSD = self.add(residual_BSD, self.dropout(branch_BSD, noise))
         return functional.layer_norm(summed_BSD, self.weight, self.bias, self.norm)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
+from mindformers.kernels.library import NOTHING
 from mindformers.kernels.loss import VocabularyLoss
 from mindformers.nn import functional
-from mindformers.nn.linear import TableProduct
+from mindformers.nn.linear import TableProduct, for_kernel
 
 
 class TokenLosses(nn.Cell):
@@ -74,6 +75,6 @@ class VocabularyLosses(nn.Cell):
             logits = functional.vocabulary_logits(hidden, table_VD, self.product, bias_V)
             return self.losses(logits.reshape(-1, logits.shape[-1]), labels_R)
         rows_RD = hidden.reshape(-1, hidden.shape[-1])
-        bias_V = labels_R if bias_V is None else bias_V.astype(mstype.float32)
-        losses_R = self.kernel(rows_RD, table_VD.astype(mstype.float32), bias_V, labels_R)[0]
+        bias_V = NOTHING if bias_V is None else for_kernel(bias_V)
+        losses_R = self.kernel(rows_RD, for_kernel(table_VD), bias_V, labels_R)[0]
         return losses_R, ops.not_equal(labels_R, self.ignore_index).astype(mstype.float32)

@@ -19,10 +19,6 @@ PACE = "pace"
 _assign = ops.Assign()
 
 
-def _times_pace(paces, group, square):
-    return square * paces[group]
-
-
 def widened(gradient):
     """Return a gradient in float32."""
     return ops.cast(gradient, ms.float32)
@@ -147,6 +143,7 @@ class ScheduledOptimizer(nn.Optimizer):
         self.group_of = tuple(group_of)
         self.decays += tuple(self.decays[group] for group in twins)
         self.scales += tuple(self.scales[group] for group in twins)
+        self.group_numbers = Tensor(group_of, ms.int32)
         self.pace = Parameter(Tensor(np.ones(len(self.decays), np.float32)), name=PACE, requires_grad=False)
         return tuple(twins.values())
 
@@ -191,12 +188,9 @@ class ScheduledOptimizer(nn.Optimizer):
             rates += (rate * scale if self.pace is None else rate * scale * self.pace[group],)
         return rates
 
-    def moving(self, squares):
-        """Return the scalars of all parameters, those of frozen ones as 0; after `set_apart`."""
-        paces = ()
-        for group in range(len(self.scales)):
-            paces += (self.pace[group],)
-        return self.hyper_map(ops.partial(_times_pace, paces), self.group_of, squares)
+    def paces(self):
+        """Return a number for each parameter, 0 while it is frozen and else 1, float32; after `set_apart`."""
+        return ops.gather(self.pace, self.group_numbers, 0)
 
 
 def _beside(parameter: Parameter, what: str, is_zero: bool) -> Parameter:

@@ -9,7 +9,8 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 from mindspore.parallel.nn import GradAccumulation, Pipeline
 
-from mindformers.train.step import TrainStep
+from mindformers.optim.scheduled import widened
+from mindformers.train.step import TrainStep, square_sum
 
 SUMS = "accu_grads"
 """Beginning of the names by which MindSpore's compiler finds where gradients of micro-batches are added up."""
@@ -55,6 +56,7 @@ class PlacedStep(TrainStep):
         self.gradient_of = ops.GradOperation(get_by_list=True, sens_param=True)
         self.share = Tensor(1.0 / micro_batches, ms.float32)
         self.weight_of = tuple(1.0 / number for number in copies)
+        self.add_all = ops.AddN()
         self.sum_of_devices = ops.AllReduce()
 
     def differentiated(self, scale, columns):
@@ -70,9 +72,26 @@ class PlacedStep(TrainStep):
         gradients = self.hyper_map(_taken, self.split, self.sums, gradients)
         return loss * self.share, gradients
 
+    def squares(self, gradients):
+        """As in `TrainStep`, but a tuple, of which the compiler takes away what another stage of a pipeline has."""
+        return self.hyper_map(square_sum, self.hyper_map(widened, gradients))
+
+    def moving(self, squares):
+        """As in `TrainStep`."""
+        if not self.may_freeze:
+            return squares
+        paces = ()
+        for group in range(len(self.optimizer.scales)):
+            paces += (self.optimizer.pace[group],)
+        return self.hyper_map(ops.partial(_times_pace, paces), self.optimizer.group_of, squares)
+
     def sum_over_devices(self, squares):
         """As in `TrainStep`; a gradient that several devices hold counts once."""
         return self.sum_of_devices(self.add_all(self.hyper_map(_weighed, self.weight_of, squares)))
+
+    def reported(self, squares):
+        """As in `TrainStep`."""
+        return ops.stack(squares)
 
 
 def _take_keys(loss_cell: nn.Cell) -> None:
@@ -94,3 +113,7 @@ def _taken(is_split, total, gradient):
 
 def _weighed(weight, square):
     return square * weight
+
+
+def _times_pace(paces, group, square):
+    return square * paces[group]

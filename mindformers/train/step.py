@@ -30,7 +30,7 @@ def _wide_zeros(weight):
     return ops.zeros_like(ops.cast(weight, ms.float32))
 
 
-def _square_sum(gradient):
+def square_sum(gradient):
     """Return the sum of squares. Rows first: MindSpore sums to a scalar on one thread, rows on all."""
     return _sum(_sum(_square(gradient), -1))
 
@@ -150,7 +150,7 @@ class TrainStep(nn.Cell):
         self.gradient = ops.value_and_grad(self.scaled_loss, None, self.weights, has_aux=True)
         self.weighted_gradient = ops.value_and_grad(self.weighted_loss, None, self.weights, has_aux=True)
         self.hyper_map = ops.HyperMap()
-        self.add_all = ops.AddN()
+        self.has_halves = any(weight.dtype != ms.float32 for weight in self.weights)
         self.clips = max_grad_norm is not None
         self.max_grad_norm = Tensor(max_grad_norm if self.clips else 0.0, ms.float32)
         self.one = Tensor(1.0, ms.float32)
@@ -209,21 +209,20 @@ class TrainStep(nn.Cell):
         return loss, gradients
 
     def squares(self, gradients):
-        """Return the sum of squares of each gradient, float32 scalars."""
-        gradients = self.hyper_map(widened, gradients)
+        """Return the sum of squares of each gradient, float32 [weights]."""
+        if self.has_halves:
+            gradients = self.hyper_map(widened, gradients)
         if self.square_sums is not None:
             return self.square_sums(gradients)
-        return self.hyper_map(_square_sum, gradients)
+        return ops.stack(self.hyper_map(square_sum, gradients))
 
     def sum_over_devices(self, squares):
         """Return the sum of squares of all gradients, a scalar."""
-        return self.add_all(squares)
+        return _sum(squares)
 
     def moving(self, squares):
         """Return the squares of the gradients that count: those of frozen weights are 0."""
-        if not self.may_freeze:
-            return squares
-        return self.optimizer.moving(squares)
+        return squares * self.optimizer.paces() if self.may_freeze else squares
 
     def construct(self, *columns):
         """Train on one batch."""
@@ -238,7 +237,11 @@ class TrainStep(nn.Cell):
             norm = ops.depend(norm, self.update(gradients, norm, scale))
         if self.loss_scale is not None:
             norm = ops.depend(norm, self.loss_scale(finite))
-        return loss, ops.logical_not(finite), scale, norm, ops.stack(squares)
+        return loss, ops.logical_not(finite), scale, norm, self.reported(squares)
+
+    def reported(self, squares):
+        """Return the squares as a step returns them."""
+        return squares
 
     def update(self, gradients, norm, scale):
         """Undo the loss scale and clip, in one pass over the gradients, then let the optimizer step."""

@@ -21,6 +21,7 @@ from mindspore import Tensor, nn, ops
 
 from mindformers.arch.stacks import DecoderArch, EncoderArch
 from mindformers.kernels import library
+from mindformers.kernels.library import NOTHING
 from mindformers.kernels.linear import Linear as Product
 from mindformers.nn import functional
 from mindformers.nn.attention import Attention
@@ -117,9 +118,9 @@ def timed(run, *inputs) -> float:
 def peak(options, dtype) -> float:
     """Return the multiply-adds a second of one product of `dtype`."""
     rows, size = options.rows * options.length, options.hidden
-    cell = Product(1, False)
+    cell = Product(False)
     x, weight = Tensor(np.ones((rows, size), np.float32)), Tensor(np.ones((4 * size, size), np.float32))
-    inputs = x.astype(dtype), (weight,), ()
+    inputs = x.astype(dtype), weight, NOTHING
     times = []
     for _ in range(options.repeat):
         begin = time.perf_counter()

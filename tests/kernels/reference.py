@@ -13,7 +13,7 @@ bfloat16: eight bits of mantissa, 2e-3 on average for a rounding, and a few of t
 
 RNG = np.random.default_rng(5)
 
-NOTHING = Tensor(np.zeros(1, np.int32))
+NO_WORDS = Tensor(np.zeros(1, np.int32))
 """In the place of dropout's words."""
 
 

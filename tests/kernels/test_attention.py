@@ -10,7 +10,7 @@ from mindspore import Tensor
 
 from mindformers.kernels.attention import HALVES, INTERLEAVED, CrossAttention, Form, SelfAttention
 from mindformers.nn.functional import MASKED
-from tests.kernels.reference import NOTHING, check, kept, normal, words
+from tests.kernels.reference import NO_WORDS, check, kept, normal, words
 
 TYPES = [ms.float32, ms.bfloat16]
 ZERO = Tensor(np.zeros((1, 1, 1, 1), np.float32))
@@ -65,7 +65,7 @@ def attended(q, k, v, form, key_bias, score_bias, mask, angles=None):
 
 
 def compare(form, batch, length, dtype, key_bias, score_bias=ZERO, keys=None):
-    rows, columns, mask = NOTHING, NOTHING, 1.0
+    rows, columns, mask = NO_WORDS, NO_WORDS, 1.0
     seen = length if keys is None else keys
     if form.rate:
         rows, columns = words(batch * form.heads * length, seen, FIRST)

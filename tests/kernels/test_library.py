@@ -11,6 +11,7 @@ import pytest
 
 from mindformers.errors import UsageError
 from mindformers.kernels import library
+from mindformers.kernels.library import NOTHING
 from mindformers.kernels.linear import Linear
 from mindformers.nn import functional
 from tests.kernels.reference import normal
@@ -20,15 +21,17 @@ import sys
 import numpy as np, mindspore as ms
 from mindspore import Tensor
 from mindformers.kernels import library
+from mindformers.kernels.library import NOTHING
 from mindformers.kernels.norm import Norm
 from mindformers.kernels.feed_forward import FeedForward
 draw = lambda *shape: Tensor(np.random.default_rng(1).standard_normal(shape).astype(np.float32))
 x = draw(3, 129, 33)
 words = Tensor(np.zeros(1, np.int32))
 cell = FeedForward("gelu", False, True, 0.0, 0)
-inputs = (draw(70, 33),), draw(33, 70), (draw(70), draw(33)), words, words
+inputs = NOTHING, draw(70, 33), draw(33, 70), NOTHING, draw(70), draw(33), words, words
 out = cell(x, *inputs)
-found = [out[0], *cell.bprop(x, *inputs, out, out)[:1], *cell.bprop(x, *inputs, out, out)[1]]
+grads = cell.bprop(x, *inputs, out, out)
+found = [out[0], grads[0], grads[2]]
 norm = Norm(True, 1e-5)
 found += [norm(x, draw(33), draw(33), x), *norm.bprop(x, draw(33), draw(33), x, None, x)[:3]]
 np.savez(sys.argv[1], *[tensor.asnumpy() for tensor in found])
@@ -141,6 +144,6 @@ def test_a_kernel_that_fails_says_why_with_the_shapes():
 
 
 def test_memory_that_is_kept_can_be_given_back():
-    Linear(1, False, ms.bfloat16)(normal(64, 64), (normal(64, 64),), ()).astype(ms.float32).asnumpy()
+    Linear(False, ms.bfloat16)(normal(64, 64), normal(64, 64), NOTHING).astype(ms.float32).asnumpy()
     assert library.find().release() > 0
     assert library.find().release() == 0

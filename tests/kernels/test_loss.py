@@ -23,12 +23,14 @@ def formula(has_bias):
 
 
 @pytest.mark.parametrize("dtype", [ms.float32, ms.bfloat16], ids=str)
+@pytest.mark.parametrize("table_type", [ms.float32, ms.bfloat16], ids=str)
 @pytest.mark.parametrize("rows, size, words", [(1, 8, 5), (33, 24, 9001), (40, 130, 300)])
 @pytest.mark.parametrize("has_bias", [True, False], ids=["bias", "no_bias"])
-def test_losses_and_gradients_are_those_of_float64(dtype, rows, size, words, has_bias):
+def test_losses_and_gradients_are_those_of_float64(dtype, table_type, rows, size, words, has_bias):
     labels = np.random.default_rng(0).integers(0, words, rows).astype(np.int32)
     labels[1::3] = IGNORED
-    inputs = normal(rows, size), normal(words, size, scale=size**-0.5), normal(words), Tensor(labels)
+    table = normal(words, size, scale=size**-0.5, dtype=table_type), normal(words, dtype=table_type)
+    inputs = normal(rows, size), *table, Tensor(labels)
     check(VocabularyLoss(IGNORED, has_bias, dtype), formula(has_bias), inputs, dtype)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as f
 
 from mindformers.kernels.norm import Add, Dropout, Norm, ResidualNorm
-from tests.kernels.reference import NOTHING, check, kept, normal, words
+from tests.kernels.reference import NO_WORDS, check, kept, normal, words
 
 TYPES = [ms.float32, ms.bfloat16]
 SIZES = [1, 7, 64, 100]
@@ -15,7 +15,7 @@ FIRST = 4
 
 def masks(size, rate):
     if not rate:
-        return NOTHING, NOTHING, 1.0
+        return NO_WORDS, NO_WORDS, 1.0
     rows, columns = words(2 * 35, size, FIRST)
     return rows, columns, kept(rows, columns, FIRST, rate).reshape(2, 35, size)
 
@@ -30,7 +30,7 @@ def test_norms_are_those_of_float64(dtype, size, is_centred):
         return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-5) * weight
 
     x = normal(2, 35, size)
-    check(Norm(is_centred, 1e-5), formula, (x, normal(size), normal(size), NOTHING.astype(dtype)), dtype)
+    check(Norm(is_centred, 1e-5), formula, (x, normal(size), normal(size), NO_WORDS.astype(dtype)), dtype)
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)

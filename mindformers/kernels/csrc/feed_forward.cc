@@ -3,6 +3,7 @@
 // x is [..., D]; weights are float32: gate (if any) and up [F, D], down [D, F]. What is kept for the backward pass is
 // the result of the first products, before the activation: [rows, F], or [rows, 2 F] with the gate's first. Its type T
 // is the one that products are computed in, and may be bfloat16 for an x in float32, whose gradient is then float32 too.
+// Every argument has its place; a gate or biases that there are not are neither read nor written.
 #include <algorithm>
 #include <cstring>
 
@@ -13,6 +14,9 @@ namespace mindformers {
 namespace {
 
 enum Settings { GATED, HAS_BIAS, KIND, RATE, FIRST_ROW };
+enum Inputs { X, GATE, UP, DOWN };
+enum ForwardOnly { GATE_BIAS = DOWN + 1, UP_BIAS, DOWN_BIAS, ROW_WORDS };
+enum BackwardOnly { PRE = DOWN + 1, PRE_ROW_WORDS, PRE_COLUMN_WORDS, GRAD };
 
 const ActivationTable<float>& activations(float) { return activations_float(); }
 const ActivationTable<bf16>& activations(bf16) { return activations_bf16(); }
@@ -25,29 +29,34 @@ struct Choices {
     first_row = int64_t(call.setting(place, FIRST_ROW));
     rate = call.setting(place, RATE);
     inner = gated ? 2 : 1;
+    first = gated ? GATE : UP;
   }
 
-  int place, inner;  // of the settings; number of weights before the activation
+  // The place of an output of the backward pass that belongs to argument `of` of the forward pass.
+  int gradient(int of) const { return place + 1 + of; }
+
+  int place;         // of the settings
+  int first, inner;  // of the weights before the activation; their number
   bool gated, has_bias;
   Activation kind;
   int64_t first_row;
   double rate;
 };
 
-// x, gate, up, down, biases of all or none, row words, column words, settings -> y, pre
+// x, gate, up, down, biases of these, row words, column words, settings -> y, pre
 template <class T>
 void forward(const Call& call, const Choices& choices) {
-  int inner = choices.inner, biases = choices.has_bias ? inner + 1 : 0, words = 2 + inner + biases;
-  Tensor x = call.tensor(0), y = call.tensor(choices.place + 1);
-  Layers up{1, inner, choices.has_bias ? 2 + inner : Layers::NONE};
-  Layers down{1 + inner, 1, choices.has_bias ? 2 + 2 * inner : Layers::NONE};
+  int inner = choices.inner, to_bias = GATE_BIAS - GATE;
+  Tensor x = call.tensor(X), y = call.tensor(choices.place + 1);
+  Layers up{choices.first, inner, choices.has_bias ? choices.first + to_bias : Layers::NONE};
+  Layers down{DOWN, 1, choices.has_bias ? DOWN_BIAS : Layers::NONE};
   int64_t rows = x.rows(), width = call.tensor(down.first).last(), pre_width = inner * width;
   for (int i = 0; i < inner; ++i) {
     require(call.tensor(up.first + i).rows() == width && call.tensor(up.first + i).last() == x.last(),
             "x and the weights do not fit together");
   }
   require(y.last() == call.tensor(down.first).rows(), "the result and the last weight do not fit together");
-  Mask mask(call, words, choices.rate, choices.first_row, rows, width);
+  Mask mask(call, ROW_WORDS, choices.rate, choices.first_row, rows, width);
   T* pre = call.of<T>(choices.place + 2);
   project<T>(call, up, As<T>(x), rows, pre, ElementOf<T>::value);
   Buffer<T> hidden(rows * width);
@@ -64,14 +73,14 @@ void forward(const Call& call, const Choices& choices) {
 // x, gate, up, down, pre, row words, column words, grad, settings -> gradients of x, gate, up, down and the biases
 template <class T>
 void backward(const Call& call, const Choices& choices) {
-  int inner = choices.inner, outputs = choices.place + 1, grad_place = 5 + inner;
-  Tensor grad_x = call.tensor(outputs);
-  As<T> x(call.tensor(0));
-  Weights<T> up(call, 1, inner), down(call, 1 + inner, 1);
-  const T* pre = call.of<T>(2 + inner);
-  As<T> grad(call.tensor(grad_place));
+  int inner = choices.inner;
+  Tensor grad_x = call.tensor(choices.gradient(X));
+  As<T> x(call.tensor(X));
+  Weights<T> up(call, choices.first, inner), down(call, DOWN, 1);
+  const T* pre = call.of<T>(PRE);
+  As<T> grad(call.tensor(GRAD));
   int64_t rows = grad_x.rows(), width = down.in;
-  Mask mask(call, 3 + inner, choices.rate, choices.first_row, rows, width);
+  Mask mask(call, PRE_ROW_WORDS, choices.rate, choices.first_row, rows, width);
   Buffer<T> hidden(rows * width), grad_pre(rows * up.out);
   project_back<T>(grad, rows, down.out, down, width, grad_pre, up.out);
   Buffer<float> sums(SUM_PIECES * up.out);
@@ -85,19 +94,20 @@ void backward(const Call& call, const Choices& choices) {
                                 to + width, sum, sum + width, width, mask.row(row));
     }
   });
-  weight_gradient<T>(grad, down.out, rows, down.out, hidden, width, call.of<float>(outputs + 1 + inner));
+  weight_gradient<T>(grad, down.out, rows, down.out, hidden, width, call.of<float>(choices.gradient(DOWN)));
   for (int i = 0; i < inner; ++i) {
     weight_gradient<T>(grad_pre + i * width, up.out, rows, width, x, up.in,
-                       call.of<float>(outputs + 1 + i));
+                       call.of<float>(choices.gradient(choices.first + i)));
   }
   project_back<T>(grad_pre, rows, up.out, up, up.in, grad_x.data, up.in, grad_x.element);
   if (!choices.has_bias) return;
   Buffer<float> up_sums(up.out);
   sum_pieces(sums, pieces, up.out, up_sums);
   for (int i = 0; i < inner; ++i) {
-    std::copy(up_sums + i * width, up_sums + (i + 1) * width, call.of<float>(outputs + 2 + inner + i));
+    float* bias = call.of<float>(choices.gradient(choices.first + GATE_BIAS - GATE + i));
+    std::copy(up_sums + i * width, up_sums + (i + 1) * width, bias);
   }
-  column_sums<T>(grad, rows, down.out, call.of<float>(outputs + 2 + 2 * inner));
+  column_sums<T>(grad, rows, down.out, call.of<float>(choices.gradient(DOWN_BIAS)));
 }
 
 }  // namespace
@@ -111,6 +121,6 @@ KERNEL(mindformers_feed_forward_forward) {
 
 KERNEL(mindformers_feed_forward_backward) {
   mindformers::Choices choices(call);
-  bool is_narrow = call.is_narrow(2 + choices.inner);
+  bool is_narrow = call.is_narrow(mindformers::PRE);
   (is_narrow ? mindformers::backward<mindformers::bf16> : mindformers::backward<float>)(call, choices);
 }

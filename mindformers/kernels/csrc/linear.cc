@@ -10,7 +10,7 @@ namespace {
 
 enum Settings { WEIGHTS, HAS_BIAS };
 
-// x, weights, biases (none or as many as weights), settings -> y
+// x, weights, as many biases, settings -> y
 template <class T>
 void forward(const Call& call, int weights, bool has_bias) {
   Tensor y = call.tensor(call.count() - 1);
@@ -22,7 +22,7 @@ void forward(const Call& call, int weights, bool has_bias) {
   project<T>(call, {1, weights, has_bias ? 1 + weights : Layers::NONE}, x, y.rows(), y.data, y.element);
 }
 
-// x, weights, grad, settings -> gradients of x, the weights and, if there are any, the biases
+// x, weights, grad, settings -> gradients of x, the weights and the biases, which are not written when there are none
 template <class T>
 void backward(const Call& call, int weights, bool has_bias) {
   Tensor grad_x = call.tensor(weights + 3);

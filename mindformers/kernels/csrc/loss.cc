@@ -1,7 +1,7 @@
 // Cross entropy of x table^T + bias with labels, without the logits in memory: a part of the vocabulary at a time.
 //
-// x is [R, D], the table float32 [V, D], the bias float32 [V], labels int32 [R]. Products are computed in bfloat16 or
-// float32. What is kept for the backward pass is the logarithm of each row's sum; logits are worked out once more from
+// x is [R, D], the table [V, D] and the bias [V] float32 or bfloat16, labels int32 [R]. Products are computed in
+// bfloat16 or float32. What is kept for the backward pass is the logarithm of each row's sum; logits are worked out once more from
 // it, so that the gradient of a part of the table is written once, and a second backward pass finds all it needs.
 #include "vector/loss.h"
 
@@ -26,15 +26,14 @@ const LossTable<bf16>& table_of(bf16) { return losses_bf16(); }
 template <class T>
 struct Loss {
   explicit Loss(const Call& call)
-      : place(call.settings_place()), x(call.tensor(X)), labels(call.of<int32_t>(LABELS)), table(call.of<float>(VOCABULARY)) {
-    Tensor given = call.tensor(VOCABULARY);
-    rows = call.tensor(X).rows(), size = given.last(), words = given.rows();
+      : place(call.settings_place()), x(call.tensor(X)), labels(call.of<int32_t>(LABELS)), table(call.tensor(VOCABULARY)) {
+    rows = call.tensor(X).rows(), size = table.last(), words = table.rows();
     ignored = int64_t(call.setting(place, IGNORED));
     require(call.tensor(X).last() == size, "x and the table do not fit together");
     require(call.tensor(LABELS).size() == rows, "there is not a label for each row");
     if (call.setting(place, HAS_BIAS)) {
       require(call.tensor(BIAS).size() == words, "the bias and the table do not fit together");
-      bias = call.of<float>(BIAS);
+      bias.emplace(call.tensor(BIAS));
     }
     for (int64_t row = 0; row < rows; ++row) {
       require(!counts(row) || (labels[row] >= 0 && labels[row] < words), "a label is no row of the table");
@@ -48,27 +47,27 @@ struct Loss {
   template <class Body>
   void for_parts(const Body& body) const {
     Buffer<float> logits(rows * std::min(part, words));
-    Buffer<T> narrow(ElementOf<T>::value == Element::float32 ? 0 : std::min(part, words) * size);
+    Buffer<T> converted(ElementOf<T>::value == table.element ? 0 : std::min(part, words) * size);
     for (int64_t begin = 0; begin < words; begin += part) {
       int64_t count = std::min(part, words - begin);
-      const T* of_part = as(table + begin * size, count * size, narrow);
-      project<T>(x, rows, size, of_part, count, bias ? bias + begin : nullptr, logits, Element::float32);
+      const T* of_part = part_of_table(begin * size, count * size, converted);
+      project<T>(x, rows, size, of_part, count, bias ? *bias + begin : nullptr, logits, Element::float32);
       body(begin, count, of_part, static_cast<const float*>(logits));
     }
   }
 
-  static const float* as(const float* from, int64_t, float*) { return from; }
-
-  static const bf16* as(const float* from, int64_t count, bf16* to) {
-    for_rows(count, 1, [&](int64_t begin, int64_t end) { casts().narrow(from + begin, to + begin, end - begin); });
-    return to;
+  // Elements `begin` to `begin + count - 1` of the table, as they lie or converted into `room`.
+  const T* part_of_table(int64_t begin, int64_t count, T* room) const {
+    if (table.element == ElementOf<T>::value) return static_cast<const T*>(table.data) + begin;
+    convert<T>({static_cast<char*>(table.data) + begin * size_of(table.element), 1, &count, table.element}, room);
+    return room;
   }
 
   int place;
   As<T> x;
   const int32_t* labels;
-  const float* table;
-  const float* bias = nullptr;
+  Tensor table;
+  std::optional<As<float>> bias;
   int64_t rows, size, words, ignored, part;
 };
 

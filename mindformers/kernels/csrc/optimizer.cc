@@ -35,10 +35,11 @@ std::vector<Chunk> chunks(const Call& call, int number) {
 }  // namespace
 }  // namespace mindformers
 
-// gradients, settings -> the sum of squares of each
+// gradients, settings -> the sums of squares, one a gradient
 KERNEL(mindformers_square_sums) {
   using namespace mindformers;
   int number = call.settings_place();
+  require(call.tensor(number + 1).size() == number, "there is not a sum for each gradient");
   std::vector<Chunk> pieces = chunks(call, number);
   std::vector<double> sums(pieces.size()), totals(number, 0.0);
   run_tasks(int64_t(pieces.size()), [&](int64_t i) {
@@ -46,7 +47,7 @@ KERNEL(mindformers_square_sums) {
     sums[i] = optimizers().squares(call.of<float>(piece.tensor) + piece.begin, piece.count);
   });
   for (size_t i = 0; i < pieces.size(); ++i) totals[pieces[i].tensor] += sums[i];
-  for (int i = 0; i < number; ++i) *call.of<float>(number + 1 + i) = float(totals[i]);
+  std::copy(totals.begin(), totals.end(), call.of<float>(number + 1));
 }
 
 // parameters, means, squares, gradients, scalars, settings -> the number of parameters
