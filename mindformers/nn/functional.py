@@ -186,7 +186,7 @@ def vocabulary_logits(hidden, table_VD, operator, bias_V=None):
     longer than the product of a single row. BiasAdd, because a broadcasting Add is costly.
     """
     rows = hidden.reshape(-1, hidden.shape[-1])
-    logits = operator(rows, table_VD.astype(rows.dtype)).astype(mstype.float32)
+    logits = operator(rows, table_VD).astype(mstype.float32)
     if bias_V is not None:
         logits = ops.bias_add(logits, bias_V.astype(mstype.float32))
     return logits.reshape(hidden.shape[:-1] + (table_VD.shape[0],))

@@ -67,10 +67,10 @@ class TableProduct(Product):
         self.kernel = kernels.Linear(False) if functional.has_kernels() else None
 
     def construct(self, x, weight):
-        """As `Product`."""
+        """As `Product`, with a table of any type."""
         if self.kernel is not None:
-            return self.kernel(x, weight, NOTHING)
-        return self.matmul(x, weight)
+            return self.kernel(x, for_kernel(weight), NOTHING)
+        return self.matmul(x, weight.astype(x.dtype))
 
 
 class Linear(nn.Cell):

@@ -1,7 +1,7 @@
 """Time a whole optimizer step here and with Hugging Face on PyTorch, on the CPU; print times, ratios and peak memory.
 
     python scripts/bench/train_step.py
-    ... --settings bert_384 gpt2 --layers 2 --turns 5 --compute_dtype bfloat16 --output step.json
+    ... --settings bert_384 gpt2 --layers 2 --turns 5 --compute_dtypes bfloat16 --output step.json
     ... --dropout 0        # both sides must then have the same losses; exits with 1 otherwise
 
 A step is forward, backward, clipping to a global norm of 1, and AdamW with weight decay, on random tokens. Both sides
@@ -33,11 +33,8 @@ ALLOCATORS: dict[str, dict[str, str]] = {
     "kept": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "20000000000"},
 }
 """Environment of a process on Hugging Face's side; `kept` does not give memory back to the system between tensors."""
-SIDES = (
-    ("mindformers", "mindformers", "float32"),
-    ("hf_float32", "hugging_face", "float32"),
-    ("hf_bfloat16", "hugging_face", "bfloat16"),
-)
+OURS = "mindformers"
+THEIRS = (("hf_float32", "hugging_face", "float32"), ("hf_bfloat16", "hugging_face", "bfloat16"))
 """Name, library and type of computing."""
 WARM_UP = 1
 """Steps after the first one that choose an allocator and are not counted."""
@@ -183,7 +180,7 @@ class Side:
 
     def __init__(self, maker: str, compute_dtype: str, setting: str, folder: str, allocator: str = "default"):
         self.allocator, self.steps = allocator, []
-        command = [sys.executable, __file__, "--serve", maker, "--compute_dtype", compute_dtype]
+        command = [sys.executable, __file__, "--serve", maker, "--compute_dtypes", compute_dtype]
         self.process = subprocess.Popen(
             [*command, "--settings", setting, "--folder", folder],
             stdin=subprocess.PIPE,
@@ -243,10 +240,10 @@ def measure(setting: str, arguments: argparse.Namespace) -> dict[str, dict[str, 
         words += [f"--layers={arguments.layers}"] if arguments.layers is not None else []
         subprocess.run([sys.executable, __file__, *words], check=True)
         sides = {}
-        for name, maker, dtype in SIDES:
-            ours = maker == "mindformers"
-            allocators = ("default",) if ours else arguments.allocators
-            sides[name] = started(maker, arguments.compute_dtype if ours else dtype, setting, folder, allocators)
+        ours = tuple((dtype, OURS, dtype) for dtype in arguments.compute_dtypes)
+        for name, maker, dtype in (*ours, *THEIRS):
+            allocators = ("default",) if maker == OURS else arguments.allocators
+            sides[name] = started(maker, dtype, setting, folder, allocators)
             if arguments.one_by_one:
                 take_turns([sides[name]], arguments.turns)
         if not arguments.one_by_one:
@@ -263,21 +260,23 @@ def take_turns(sides: Sequence[Side], turns: int) -> None:
         side.close()
 
 
-def lines_of(setting: str, results: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """Yield the lines of the table: ratios say how many times as fast, and as large, ours is."""
-    ours = results["mindformers"]
+def lines_of(setting: str, results: dict[str, dict[str, Any]], compute_dtypes: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of the table: for each of our types how many times as fast, and as large, ours is."""
     for name, side in results.items():
-        speed, memory = side["median_seconds"] / ours["median_seconds"], ours["peak_gb"] / side["peak_gb"]
-        compared = "" if side is ours else f"{speed:7.2f} {memory:7.2f}  {side['allocator']}"
+        compared = ""
+        for dtype in compute_dtypes if name not in compute_dtypes else ():
+            ours = results[dtype]
+            speed, memory = side["median_seconds"] / ours["median_seconds"], ours["peak_gb"] / side["peak_gb"]
+            compared += f"{speed:7.2f} {memory:7.2f}"
         yield (
             f"{setting:10} {name:12} {side['median_seconds']:8.3f} {side['least_seconds']:8.3f} "
-            f"{side['first_seconds']:8.1f} {side['peak_gb']:8.2f} {compared}"
+            f"{side['first_seconds']:8.1f} {side['peak_gb']:8.2f} {compared}  {side['allocator']}"
         )
 
 
 def differing(results: dict[str, dict[str, Any]]) -> float:
     """Return the largest relative difference of the losses of our side and Hugging Face's in float32."""
-    ours, theirs = (np.array(results[name]["losses"]) for name in ("mindformers", "hf_float32"))
+    ours, theirs = (np.array(results[name]["losses"]) for name in ("float32", "hf_float32"))
     return float(np.abs(ours / theirs - 1).max())
 
 
@@ -287,7 +286,8 @@ def main(words: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--turns", type=int, default=5, help="counted steps of each side")
     parser.add_argument("--layers", type=int, help="in place of the model's own number")
     parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--compute_dtype", choices=("float32", "bfloat16"), default="float32", help="of our side")
+    types = ("float32", "bfloat16")
+    parser.add_argument("--compute_dtypes", nargs="+", choices=types, default=list(types), help="of our side")
     parser.add_argument("--one_by_one", action="store_true", help="one process at a time")
     parser.add_argument("--allocators", nargs="+", choices=ALLOCATORS, default=list(ALLOCATORS), help="tried there")
     parser.add_argument("--output", help="file for the results as JSON")
@@ -301,17 +301,18 @@ def main(words: Optional[Sequence[str]] = None) -> int:
             return 0
         report = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)  # what libraries print is not part of the report
-        make = our_step if arguments.serve == "mindformers" else their_step
-        serve(make(setting, arguments.folder, arguments.compute_dtype), report)
+        make = our_step if arguments.serve == OURS else their_step
+        serve(make(setting, arguments.folder, arguments.compute_dtypes[0]), report)
         return 0
-    print(f"{'setting':10} {'side':12} {'median s':>8} {'least s':>8} {'first s':>8} {'peak GB':>8}   speed  memory")
+    ratios = "   speed  memory" * len(arguments.compute_dtypes)
+    print(f"{'setting':10} {'side':12} {'median s':>8} {'least s':>8} {'first s':>8} {'peak GB':>8}{ratios}")
     found, is_equal = {}, True
     for setting in arguments.settings:
         found[setting] = measure(setting, arguments)
-        print(*lines_of(setting, found[setting]), sep="\n", flush=True)
-        if arguments.dropout == 0:
+        print(*lines_of(setting, found[setting], arguments.compute_dtypes), sep="\n", flush=True)
+        if arguments.dropout == 0 and "float32" in arguments.compute_dtypes:
             difference = differing(found[setting])
-            is_equal = is_equal and (difference <= EQUAL or arguments.compute_dtype != "float32")
+            is_equal = is_equal and difference <= EQUAL
             print(f"{setting:10} losses differ by up to {difference:.1e}", flush=True)
     if arguments.output:
         Path(arguments.output).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
