@@ -116,9 +116,12 @@ class HFConfig:
         raise UsageError("config.json: " + "\n  ".join(problems))
 
     def to_hf(self) -> Dict[str, Any]:
-        """Return what Hugging Face's config.json holds."""
-        names = [item.name for item in fields(self) if item.name not in RUN_FIELDS]  # type: ignore[arg-type]
-        values: Dict[str, Any] = {"model_type": self.model_type, **{name: getattr(self, name) for name in names}}
+        """Return what Hugging Face's config.json holds; what is absent by default stays so: null might mean false."""
+        values: Dict[str, Any] = {"model_type": self.model_type}
+        for item in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            if item.name not in RUN_FIELDS and (value is not None or item.default is not None):
+                values[item.name] = value
         if hasattr(self, "num_labels"):
             unnamed = {str(number): f"LABEL_{number}" for number in range(self.num_labels)}
             values["id2label"] = getattr(self, "id2label", None) or unnamed
