@@ -1,8 +1,9 @@
 // Cross entropy of x table^T + bias with labels, without the logits in memory: a part of the vocabulary at a time.
 //
 // x is [R, D], the table [V, D] and the bias [V] float32 or bfloat16, labels int32 [R]. Products are computed in
-// bfloat16 or float32. What is kept for the backward pass is the logarithm of each row's sum; logits are worked out once more from
-// it, so that the gradient of a part of the table is written once, and a second backward pass finds all it needs.
+// bfloat16 or float32. What is kept for the backward pass is the logarithm of each row's sum; logits are worked out
+// once more from it, so that the gradient of a part of the table is written once, and a second backward pass finds all
+// it needs.
 #include "vector/loss.h"
 
 #include <algorithm>
