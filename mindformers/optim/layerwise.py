@@ -10,16 +10,10 @@ from mindspore import Parameter, ParameterTuple, Tensor, ops
 
 from mindformers.errors import UsageError
 from mindformers.optim.groups import ParameterGroup
-from mindformers.optim.scheduled import ScheduledOptimizer, check_betas, check_eps
+from mindformers.optim.scheduled import ScheduledOptimizer, check_betas, check_eps, square_sum
 
 _assign = ops.Assign()
 _assign_sub = ops.AssignSub()
-_sum = ops.ReduceSum()
-
-
-def _square_sum(tensor):
-    """Return the sum of squares; rows first, since a reduction straight to a scalar runs on one thread."""
-    return _sum(_sum(tensor * tensor, -1))
 
 
 def _factored_step(rates, decays, constants, is_matrix, group, parameter, rows, columns, gradient):
@@ -36,7 +30,7 @@ def _factored_step(rates, decays, constants, is_matrix, group, parameter, rows, 
         new_rows = rows * kept + squares * (1.0 - kept)
         new_columns = columns * 1.0
         step = ops.rsqrt(new_rows) * gradient
-    size = ops.sqrt(_square_sum(step) / step.size) / clip_threshold
+    size = ops.sqrt(square_sum(step) / step.size) / clip_threshold
     step = step * (rates[group] / ops.maximum(size, ops.ones_like(size)))
     if decays[group] > 0.0:
         step = step + parameter * (rates[group] * decays[group])
@@ -99,7 +93,7 @@ def _trusted_step(rates, decays, constants, group, parameter, mean, square, grad
     step = new_mean / first / (ops.sqrt(new_square / second) + eps)
     if decays[group] > 0.0:
         step = step + parameter * decays[group]
-    length, step_length = ops.sqrt(_square_sum(parameter)), ops.sqrt(_square_sum(step))
+    length, step_length = ops.sqrt(square_sum(parameter)), ops.sqrt(square_sum(step))
     known = ops.logical_and(length > 0.0, step_length > 0.0)
     one = ops.ones_like(length)
     trust = ops.select(known, length / ops.select(known, step_length, one), one)

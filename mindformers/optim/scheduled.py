@@ -17,6 +17,8 @@ PACE = "pace"
 
 
 _assign = ops.Assign()
+_square = ops.Square()
+_sum = ops.ReduceSum()
 
 
 def widened(gradient):
@@ -27,6 +29,11 @@ def widened(gradient):
 def scaled(factor, gradient):
     """Return a gradient times a factor, in its own type."""
     return gradient * ops.cast(factor, gradient.dtype)
+
+
+def square_sum(tensor):
+    """Return the sum of squares. Rows first: MindSpore sums to a scalar on one thread, rows on all."""
+    return _sum(_sum(_square(tensor), -1))
 
 
 def _rounded(moved, weight, master):

@@ -9,8 +9,8 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 from mindspore.parallel.nn import GradAccumulation, Pipeline
 
-from mindformers.optim.scheduled import widened
-from mindformers.train.step import TrainStep, square_sum
+from mindformers.optim.scheduled import square_sum, widened
+from mindformers.train.step import TrainStep
 
 SUMS = "accu_grads"
 """Beginning of the names by which MindSpore's compiler finds where gradients of micro-batches are added up."""

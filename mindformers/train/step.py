@@ -11,7 +11,7 @@ from mindspore import Tensor, nn, ops
 from mindformers.errors import UsageError, suggestion
 from mindformers.kernels import library
 from mindformers.kernels.optimizer import SquareSums
-from mindformers.optim.scheduled import ScheduledOptimizer, scaled, widened
+from mindformers.optim.scheduled import ScheduledOptimizer, scaled, square_sum, widened
 from mindformers.train.average import WeightAverage
 from mindformers.train.shares import LabelShares
 
@@ -22,17 +22,11 @@ NORM_EPS = 1e-6
 """Added to the norm before clipping divides by it, as torch.nn.utils.clip_grad_norm_ does."""
 
 _add = ops.Add()
-_square = ops.Square()
 _sum = ops.ReduceSum()
 
 
 def _wide_zeros(weight):
     return ops.zeros_like(ops.cast(weight, ms.float32))
-
-
-def square_sum(gradient):
-    """Return the sum of squares. Rows first: MindSpore sums to a scalar on one thread, rows on all."""
-    return _sum(_sum(_square(gradient), -1))
 
 
 def column_positions(parameters: Sequence[str], columns: Sequence[str]) -> tuple:
