@@ -8,56 +8,55 @@ from __future__ import annotations
 from mindspore import dtype as mstype
 from mindspore import jit, nn, ops
 
-from mindformers.nn.kv_cache import KeyValueCache, last_of
+from mindformers.nn.cached_layers import CachedLayers
+from mindformers.nn.compiled import Compiled
+from mindformers.nn.kv_cache import last_of
 
 
-class Cached(nn.Cell):
-    """What keeps keys and values in `caches`."""
+class Cached(Compiled):
+    """A model and its decoder's `layers` with room for keys and values; sizes as of CachedLayers."""
+
+    def __init__(self, model: nn.Cell, decoder: nn.Cell, *sizes: int):
+        super().__init__(auto_prefix=False)
+        self.model = model
+        self.layers = CachedLayers(decoder.layers, model.arch, *sizes)
 
     @jit
     def reorder(self, rows_B):
-        """Make row i continue row rows_B[i]; the rows of a search share their source."""
-        for cache in self.caches:
-            cache.reorder(rows_B)
-        return rows_B
+        """Make row i continue row rows_B[i]."""
+        return self.layers.reorder(rows_B)
 
 
 class CachedDecoder(Cached):
     """A decoder that keeps keys and values; called with T tokens it is a prefill graph, with one the decode graph."""
 
     def __init__(self, model: nn.Cell, rows: int, capacity: int):
-        super().__init__(auto_prefix=False)
-        self.model = model
-        self.caches = caches(model, [layer.attention for layer in model.layers], "cache", rows, capacity)
+        super().__init__(model, model, rows, capacity)
 
     @jit
     def construct(self, input_ids_BT, start_B, count_B):
         """Return the next token's logits, float32 [B, V]; arguments as of `DecoderModel.extend`."""
-        return self.model.extend(input_ids_BT, start_B, count_B, self.caches)
+        return self.model.extend(input_ids_BT, start_B, count_B, self.layers)
 
 
 class CachedEncoderDecoder(Cached):
     """An encoder-decoder that keeps keys and values of the target, and those of the source computed once."""
 
     def __init__(self, model: nn.Cell, rows: int, capacity: int, source_capacity: int):
-        super().__init__(auto_prefix=False)
-        self.model = model
-        layers = model.decoder.layers
-        self.caches = caches(model, [layer.attention for layer in layers], "cache", rows, capacity)
-        self.memories = caches(model, [layer.cross for layer in layers], "memory", rows, source_capacity)
+        super().__init__(model, model.decoder, rows, capacity, source_capacity)
 
     @jit
     def encode(self, source_ids_BS, source_count_B):
         """Compute and keep what the decoder reads of the sources; S is the capacity for them."""
-        return self.model.remember(source_ids_BS, source_count_B, self.memories)
+        return self.model.remember(source_ids_BS, source_count_B, self.layers)
 
     @jit
     def construct(self, input_ids_BT, start_B, count_B, source_count_B):
         """Return the next token's logits, float32 [B, V]; arguments as of `EncoderDecoderModel.extend`."""
-        return self.model.extend(input_ids_BT, start_B, count_B, self.caches, self.memories, source_count_B)
+        return self.model.extend(input_ids_BT, start_B, count_B, self.layers, source_count_B)
 
 
-class WholeDecoder(nn.Cell):
+class WholeDecoder(Compiled):
     """A decoder without a cache: every call computes the whole text."""
 
     def __init__(self, model: nn.Cell):
@@ -75,7 +74,7 @@ class WholeDecoder(nn.Cell):
         return self.model.head.logits(last_of(hidden_BTD, count_B), table_VE)
 
 
-class WholeEncoderDecoder(nn.Cell):
+class WholeEncoderDecoder(Compiled):
     """An encoder-decoder without a cache: every call computes source and target."""
 
     def __init__(self, model: nn.Cell):
@@ -91,17 +90,3 @@ class WholeEncoderDecoder(nn.Cell):
         memory_BSD, memory_bias = self.model.encode(source_ids_BS, mask_BS, None, table_VE)
         hidden_BTD = self.model.decode(input_ids_BT, None, memory_BSD, memory_bias, None, table_VE)
         return self.model.head.logits(last_of(hidden_BTD, count_B), table_VE)
-
-
-def caches(model: nn.Cell, attentions: list, name: str, rows: int, capacity: int) -> nn.CellList:
-    """Return a cache for each of a decoder's attention layers."""
-    made = nn.CellList(
-        [
-            KeyValueCache(
-                model.arch, rows, capacity, f"{name}.{index}", attention.scale, model.embed.dtype, name == "memory"
-            )
-            for index, attention in enumerate(attentions)
-        ]
-    )
-    made.update_parameters_name(f"{name}.")  # names that occur twice make MindSpore rename the model's parameters, too
-    return made

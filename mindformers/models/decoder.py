@@ -18,7 +18,7 @@ from mindformers.nn import functional
 from mindformers.nn.alibi import alibi_slopes
 from mindformers.nn.block import PreNormBlock
 from mindformers.nn.embedding import Embeddings
-from mindformers.nn.kv_cache import last_of, new_slots, slot_bias, slot_places
+from mindformers.nn.kv_cache import last_of, new_slots
 from mindformers.nn.norm import norm
 from mindformers.nn.rope import RotaryAngles
 
@@ -112,25 +112,18 @@ class DecoderModel(nn.Cell):
             x_BTD = layer(x_BTD, key_bias, score_bias, rotation, noise)
         return self.norm_out(x_BTD)
 
-    def extend(self, input_ids_BT, start_B, count_B, caches):
+    def extend(self, input_ids_BT, start_B, count_B, layers):
         """Return the logits of the token that follows each row, float32 [B, V].
 
-        The first `count` of a row's T tokens are real, and `start` stand before them, whose keys and values `caches`
-        hold, one KeyValueCache for each layer; those of the new tokens are added.
+        The first `count` of a row's T tokens are real, and `start` stand before them, whose keys and values `layers`, a
+        CachedLayers, holds; those of the new tokens are added.
         """
-        capacity = caches[0].capacity
         slots_BT, positions_BT = new_slots(start_B, count_B, input_ids_BT.shape[1])
-        places = slot_places(slots_BT, caches[0].heads, capacity)
-        score_bias = slot_bias(slots_BT, capacity)
-        rotation = None
-        if self.is_rotary:
-            rotation = self.angles(positions_BT)
+        rotation = self.angles(positions_BT) if self.is_rotary else None
+        score_bias = None
         if self.is_alibi:
-            shape = (score_bias.shape[0], self.slopes.shape[1], score_bias.shape[2], capacity)
-            distance = ops.arange(capacity).astype(mstype.float32).reshape(1, 1, 1, -1)
-            score_bias = ops.broadcast_to(score_bias, shape) + ops.broadcast_to(self.slopes * distance, shape)
+            score_bias = self.slopes * ops.arange(layers.capacity).astype(mstype.float32).reshape(1, 1, 1, -1)
         table_VE = self.embed.tokens.table()
         x_BTD = self.embed(input_ids_BT, None, positions_BT, None, table_VE)
-        for index, layer in enumerate(self.layers):
-            x_BTD = layer.extend(x_BTD, caches[index], places, score_bias, rotation)
+        x_BTD = layers(x_BTD, slots_BT, score_bias, rotation)
         return self.head.logits(self.norm_out(last_of(x_BTD, count_B)), table_VE)

@@ -18,7 +18,7 @@ from mindformers.nn import functional
 from mindformers.nn.block import CrossBlock, PreNormBlock
 from mindformers.nn.dropout import SUBLAYERS, Dropout
 from mindformers.nn.embedding import Embeddings
-from mindformers.nn.kv_cache import last_of, new_slots, slot_bias, slot_places
+from mindformers.nn.kv_cache import last_of, new_slots, slot_bias
 from mindformers.nn.norm import norm
 from mindformers.nn.relative_bias import RelativeBias
 
@@ -52,17 +52,12 @@ class Half(nn.Cell):
                 x_BTD = layer(x_BTD, key_bias, score_bias, None, noise)
         return self.dropout(self.norm_out(x_BTD), noise)
 
-    def extend(self, x_BTD, slots_BT, caches, memories, memory_bias):
-        """As `construct` of a decoder for the newest tokens, before the output norm; the cells' as of `CrossBlock`."""
-        capacity = caches[0].capacity
+    def extend(self, x_BTD, slots_BT, layers, memory_bias):
+        """As `construct` of a decoder for the newest tokens, before the output norm; arguments as of `layers`."""
         batch, length = slots_BT.shape
-        distance_bias = self.relative(slots_BT.reshape(-1), ops.arange(capacity).astype(mstype.int32))
-        bias_BNTC = self.swap(distance_bias.reshape(-1, batch, length, capacity), (1, 0, 2, 3))
-        bias_BNTC = bias_BNTC + ops.broadcast_to(slot_bias(slots_BT, capacity), bias_BNTC.shape)
-        places = slot_places(slots_BT, caches[0].heads, capacity)
-        for index, layer in enumerate(self.layers):
-            x_BTD = layer.extend(x_BTD, caches[index], places, bias_BNTC, memories[index], memory_bias)
-        return x_BTD
+        distance_bias = self.relative(slots_BT.reshape(-1), ops.arange(layers.capacity).astype(mstype.int32))
+        bias_BNTC = self.swap(distance_bias.reshape(-1, batch, length, layers.capacity), (1, 0, 2, 3))
+        return layers(x_BTD, slots_BT, bias_BNTC, None, memory_bias)
 
 
 class EncoderDecoderModel(nn.Cell):
@@ -136,23 +131,20 @@ class EncoderDecoderModel(nn.Cell):
         x_BTD = self.embed(input_ids_BT, None, None, noise, table_VE)
         return self.decoder(x_BTD, padding_bias(attention_mask_BT, input_ids_BT), memory_BSD, memory_bias, noise)
 
-    def remember(self, input_ids_BS, count_B, memories):
-        """Encode sources of `count` real tokens and keep what each decoder layer reads of them in its KeyValueCache."""
+    def remember(self, input_ids_BS, count_B, layers):
+        """Encode sources of `count` real tokens and keep what the decoder reads of them in `layers`, a CachedLayers."""
         length = input_ids_BS.shape[1]
         mask_BS = ops.less(ops.arange(length).astype(mstype.int32).expand_dims(0), count_B.expand_dims(1))
         memory_BSD, _ = self.encode(input_ids_BS, mask_BS.astype(mstype.int32))
-        for index, layer in enumerate(self.decoder.layers):
-            k_BKSH, v_BKSH = layer.cross.keys_values(memory_BSD, None)
-            memories[index].fill(k_BKSH, v_BKSH)
-        return memory_BSD
+        return layers.remember(memory_BSD)
 
-    def extend(self, input_ids_BT, start_B, count_B, caches, memories, source_count_B):
+    def extend(self, input_ids_BT, start_B, count_B, layers, source_count_B):
         """Return the logits of the token that follows each row, float32 [B, V]; as `DecoderModel.extend`."""
-        memory_bias = slot_bias((source_count_B - 1).expand_dims(1), memories[0].capacity)
+        memory_bias = slot_bias((source_count_B - 1).expand_dims(1), layers.source_capacity)
         slots_BT, _ = new_slots(start_B, count_B, input_ids_BT.shape[1])
         table_VE = self.embed.tokens.table()
         x_BTD = self.embed(input_ids_BT, None, None, None, table_VE)
-        hidden_BTD = self.decoder.extend(x_BTD, slots_BT, caches, memories, memory_bias)
+        hidden_BTD = self.decoder.extend(x_BTD, slots_BT, layers, memory_bias)
         return self.head.logits(self.decoder.norm_out(last_of(hidden_BTD, count_B)), table_VE)
 
     def shifted_right(self, labels_BT):

@@ -46,15 +46,18 @@ class Pretrained:
         new_head: bool = False,
         dtype: str = "float32",
         adapter: Optional[Union[str, Path]] = None,
+        compute_dtype: str = "float32",
     ) -> Model:
         """Return the model with the weights in a folder that has a config.json.
 
         `new_head` lets a head that the weights do not have start fresh; `dtype` is the type of the weights in memory,
-        whatever it is in the file; `adapter` a folder in PEFT's layout, whose LoRA is added to the weights. Raises
-        CheckpointError with all mismatches, UsageError when there is no such adapter.
+        whatever it is in the file, `compute_dtype` that of activations; `adapter` a folder in PEFT's layout, whose LoRA
+        is added to the weights. Raises CheckpointError with all mismatches, UsageError when there is no such adapter.
         """
         folder = find_weights(str(source))
-        config = replace(cls.config_class.from_hf(read_config(folder)), param_init_type=dtype)
+        config = replace(
+            cls.config_class.from_hf(read_config(folder)), param_init_type=dtype, compute_dtype=compute_dtype
+        )
         model = cls(config, fill=new_head)
         model.load_report = load_weights(model, folder, cls.weight_map, NEW_HEAD if new_head else (), adapter)
         model.source = folder

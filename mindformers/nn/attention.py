@@ -14,7 +14,7 @@ from mindformers.arch.stacks import StackArch
 from mindformers.nn import functional
 from mindformers.nn.dropout import CROSS, SCORES, PlacedMask, mask_at
 from mindformers.nn.fused_attention import FusedAttend
-from mindformers.nn.linear import Linear, triple
+from mindformers.nn.linear import Linear
 from mindformers.nn.rope import Rotate
 
 
@@ -210,14 +210,9 @@ class Attention(nn.Cell):
 
     def extend(self, x_BTD, cache, places, score_bias, rotation=None):
         """As `construct` for the newest tokens of texts whose keys and values `cache`, a KeyValueCache, holds."""
-        if cache.fused is not None:
-            new_BTW = triple(cache.project, x_BTD, self.q, self.k, self.v)
-            return self.o(cache.extend(new_BTW, places, score_bias, rotation))
         k_BKTH, v_BKTH = self.keys_values(x_BTD, rotation)
         return self.joined(cache(self.query(x_BTD, rotation), k_BKTH, v_BKTH, places, score_bias))
 
     def recall(self, x_BTD, cache, score_bias):
         """As `construct` for an encoder's output whose keys and values `cache` holds."""
-        if cache.fused is not None:
-            return self.o(cache.extend(self.q(x_BTD), None, score_bias, None))
         return self.joined(cache.recall(self.query(x_BTD, None), score_bias))

@@ -11,10 +11,6 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 
 from mindformers.arch.stacks import StackArch
-from mindformers.kernels import linear as kernels
-from mindformers.kernels.attention import HALVES, INTERLEAVED, NO_ROTARY, Form
-from mindformers.kernels.cache import CacheAttention
-from mindformers.kernels.library import NOTHING
 from mindformers.nn import functional
 
 
@@ -26,9 +22,6 @@ class KeyValueCache(nn.Cell):
     [B * K * C, H]: ScatterUpdate writes rows in place (0.3 ms of 25 MB; ScatterNdUpdate on four dimensions 2 ms), and
     a reshape of what it returns is what the products read. Query heads that share a key stand in one product, so that
     keys are never repeated. No gradient.
-
-    With kernels of the CPU `fused` is one operator for all of it, which `extend` calls; a memory, whose keys are those
-    of an encoder, is only read by it.
     """
 
     def __init__(
@@ -39,7 +32,6 @@ class KeyValueCache(nn.Cell):
         name: str,
         scale: float,
         dtype=mstype.float32,
-        is_memory: bool = False,
     ):
         super().__init__()
         self.heads, self.size, self.scale = arch.kv_heads, arch.head_size, scale
@@ -51,22 +43,6 @@ class KeyValueCache(nn.Cell):
         self.scores = ops.BatchMatMul(transpose_b=True)
         self.softmax = ops.Softmax(-1)
         self.mix = ops.BatchMatMul()
-        self.project, self.fused = None, None
-        if dtype == mstype.float32 and functional.has_kernels(dtype):
-            self.project = kernels.LinearTriple(arch.qkv_bias, dtype)
-            form = _form(arch, scale, is_memory)
-            self.fused = CacheAttention(form, capacity, not is_memory)
-            self.has_score_bias = form.has_score_bias
-
-    def extend(self, new_BTW, places, score_bias, rotation):
-        """Return the context, [B, T, N * H], of queries, keys and values, or queries alone, as they were projected.
-
-        Heads stand side by side; arguments else as of `construct`, with the `rotation` that is not yet applied.
-        """
-        cosines, sines = (NOTHING, NOTHING) if rotation is None else rotation
-        if not self.has_score_bias:
-            score_bias = NOTHING
-        return self.fused(new_BTW, self.keys, self.values, places, score_bias, cosines, sines)
 
     def construct(self, q_BNTH, k_BKTH, v_BKTH, places, score_bias):
         """Keep the keys and values of new tokens at `places` and return the context of their queries, [B, N, T, H].
@@ -104,19 +80,6 @@ class KeyValueCache(nn.Cell):
             ops.gather(self.keys.reshape(self.rows, -1), rows_B, 0),
             ops.gather(self.values.reshape(self.rows, -1), rows_B, 0),
         )
-
-
-def _form(arch: StackArch, scale: float, is_memory: bool) -> Form:
-    """Return what attention to a cache is; order of tokens is part of it, so only some positions need a bias."""
-    rotates = arch.positions == "rotary" and not is_memory
-    return Form(
-        heads=arch.num_heads,
-        kv_heads=arch.kv_heads,
-        size=arch.head_size,
-        scale=scale,
-        has_score_bias=is_memory or arch.positions in ("alibi", "relative"),
-        rotary=(INTERLEAVED if arch.rotary.interleaved else HALVES) if rotates else NO_ROTARY,
-    )
 
 
 def new_slots(start_B, count_B, length):

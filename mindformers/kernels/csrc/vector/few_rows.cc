@@ -5,7 +5,8 @@
 namespace mindformers {
 namespace ISA {
 
-constexpr size_t STRIP = 4;  // rows of the weight that are read side by side
+constexpr size_t CHAINS = 4;    // sums of a product that do not wait for each other
+constexpr size_t AHEAD = 4096;  // bytes: about what memory delivers while a value is on its way
 
 // The part of a product that does not fill a register.
 template <class W>
@@ -15,49 +16,46 @@ static __attribute__((noinline)) float rest(const float* x, const W* row, size_t
   return sum;
 }
 
-// Products of X rows of x with R rows of the weight. Every sum is taken in the same order, whatever X and R are.
-template <size_t R, size_t X, class W>
-static void tile(const float* x, size_t in, const W* weight, const float* bias, float* y, size_t y_row) {
-  Lanes sums[R][X] = {};
+// Products of X rows of x with one row of the weight. Every sum is taken in the same order, whatever X is.
+template <size_t X, class W>
+static void tile(const float* x, size_t in, const W* weight, float bias, float* y, size_t y_row) {
+  Lanes sums[X][CHAINS] = {};
   size_t i = 0;
+  for (; i + CHAINS * LANES <= in; i += CHAINS * LANES) {
+    const char* later = reinterpret_cast<const char*>(weight + i) + AHEAD;
+#pragma GCC unroll 8
+    for (size_t byte = 0; byte < CHAINS * LANES * sizeof(W); byte += 64) __builtin_prefetch(later + byte);
+#pragma GCC unroll 8
+    for (size_t chain = 0; chain < CHAINS; ++chain) {
+      Lanes row = load(weight + i + chain * LANES);
+#pragma GCC unroll 8
+      for (size_t c = 0; c < X; ++c) sums[c][chain] += row * load(x + c * in + i + chain * LANES);
+    }
+  }
   for (; i + LANES <= in; i += LANES) {
-    Lanes columns[X];
+    Lanes row = load(weight + i);
 #pragma GCC unroll 8
-    for (size_t c = 0; c < X; ++c) columns[c] = load(x + c * in + i);
-#pragma GCC unroll 8
-    for (size_t r = 0; r < R; ++r) {
-      Lanes row = load(weight + r * in + i);
-#pragma GCC unroll 8
-      for (size_t c = 0; c < X; ++c) sums[r][c] += row * columns[c];
-    }
+    for (size_t c = 0; c < X; ++c) sums[c][0] += row * load(x + c * in + i);
   }
 #pragma GCC unroll 8
-  for (size_t r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-    for (size_t c = 0; c < X; ++c) {
-      float sum = total(sums[r][c]);
-      if (i < in) sum += rest(x + c * in + i, weight + r * in + i, in - i);
-      y[c * y_row + r] = bias ? sum + bias[r] : sum;
-    }
+  for (size_t c = 0; c < X; ++c) {
+    float sum = total((sums[c][0] + sums[c][1]) + (sums[c][2] + sums[c][3]));
+    if (i < in) sum += rest(x + c * in + i, weight + i, in - i);
+    y[c * y_row] = sum + bias;
   }
-}
-
-template <size_t R, class W>
-static void strip(const float* x, size_t rows, size_t in, const W* weight, const float* bias, float* y,
-                  size_t y_row) {
-  size_t row = 0;
-  for (; row + TILE <= rows; row += TILE) tile<R, TILE>(x + row * in, in, weight, bias, y + row * y_row, y_row);
-  for (; row < rows; ++row) tile<R, 1>(x + row * in, in, weight, bias, y + row * y_row, y_row);
 }
 
 template <class W>
 static void multiply(const float* x, size_t rows, size_t in, const W* weight, size_t outs, const float* bias, float* y,
                      size_t y_row) {
-  size_t out = 0;
-  for (; out + STRIP <= outs; out += STRIP) {
-    strip<STRIP>(x, rows, in, weight + out * in, bias ? bias + out : nullptr, y + out, y_row);
+  for (size_t out = 0; out < outs; ++out) {
+    float added = bias ? bias[out] : 0.0f;
+    size_t row = 0;
+    for (; row + TILE <= rows; row += TILE) {
+      tile<TILE>(x + row * in, in, weight + out * in, added, y + row * y_row + out, y_row);
+    }
+    for (; row < rows; ++row) tile<1>(x + row * in, in, weight + out * in, added, y + row * y_row + out, y_row);
   }
-  for (; out < outs; ++out) strip<1>(x, rows, in, weight + out * in, bias ? bias + out : nullptr, y + out, y_row);
 }
 
 // The same, with sums over rows of values: X rows of shares, C registers of columns.
