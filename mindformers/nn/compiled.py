@@ -19,5 +19,7 @@ class Compiled(nn.Cell):
 
     @compile_phase.setter
     def compile_phase(self, phase):
-        if phase != self._compile_phase:
+        if phase in self.compile_cache:
+            self._compile_phase = phase
+        else:
             nn.Cell.compile_phase.fset(self, phase)

@@ -79,7 +79,8 @@ static void project_each(const Call& call, const Layers& layers, const T* x, int
 template <class T>
 void project(const Call& call, const Layers& layers, const T* x, int64_t rows, void* y, Element type) {
   if (rows <= FEW_ROWS) return project_few<T>(call, layers, x, rows, y, type);
-  if (ElementOf<T>::value == Element::float32) return project_each<T>(call, layers, x, rows, y, type);
+  bool lies_ready = call.tensor(layers.first).element == ElementOf<T>::value;
+  if (lies_ready || ElementOf<T>::value == Element::float32) return project_each<T>(call, layers, x, rows, y, type);
   Weights<T> weight(call, layers.first, layers.number);
   Biases bias(call, layers.first_bias, weight.outs, layers.first_bias != Layers::NONE);
   project<T>(x, rows, weight.in, weight, weight.out, bias, y, type);
