@@ -170,6 +170,8 @@ def _add_speaker_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="folder with config.json, weights and tokenizer")
     parser.add_argument("--adapter", help="folder of a LoRA adapter in PEFT's layout, added to the weights")
     parser.add_argument("--template", help="chat template: a name, e.g. llama2; default: the tokenizer's own")
+    about = "of the weights; int8 needs a quarter of the memory and a CPU with kernels; default float32"
+    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16", "int8"), default="float32", help=about)
 
 
 def _add_launch_flags(parser: argparse.ArgumentParser) -> None:
@@ -307,7 +309,7 @@ def _chat(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     with held():  # before MindSpore is imported, so that its threads inherit it
         from mindformers.chat.terminal import chat
 
-        where = arguments.model, arguments.adapter, arguments.template
+        where = arguments.model, arguments.adapter, arguments.template, arguments.dtype
         chat(*where, arguments.system, {name: getattr(arguments, name) for name in names})
     return 0
 
@@ -315,7 +317,7 @@ def _chat(arguments: argparse.Namespace, _: Sequence[str]) -> int:
 def _serve(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     from mindformers.serve.command import serve
 
-    names = ("model", "adapter", "template", "host", "port", "api_key", "max_queue", "max_tokens", "max_batch")
+    names = ("model", "adapter", "template", "host", "port", "api_key", "max_queue", "max_tokens", "max_batch", "dtype")
     serve(**{name: getattr(arguments, name) for name in names})
     return 0
 

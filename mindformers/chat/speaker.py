@@ -13,6 +13,7 @@ from mindformers.generation.generate import default_settings, default_tokenizer,
 from mindformers.generation.rows import Row, write
 from mindformers.generation.settings import GenerationConfig
 from mindformers.models.auto import AutoModelForCausalLM
+from mindformers.models.hf_config import INT8
 from mindformers.tokenizers.chat import ENDS, choose
 
 Messages = Sequence[Mapping[str, str]]
@@ -31,13 +32,17 @@ class Speaker:
     """How it continues a text: what lies beside its weights, and the end token of its tokenizer."""
 
     @classmethod
-    def load(cls, folder: str, adapter: Optional[str] = None, template: Optional[str] = None) -> Speaker:
+    def load(
+        cls, folder: str, adapter: Optional[str] = None, template: Optional[str] = None, dtype: str = "float32"
+    ) -> Speaker:
         """Return the model of a folder with config.json, weights and tokenizer, and the LoRA of an adapter's folder.
 
-        Raises UsageError for a folder without a tokenizer or adapter, CheckpointError for an adapter of another model,
+        `dtype` is the type of the weights, which the model computes in; with int8 it computes in bfloat16. Raises
+        UsageError for a folder without a tokenizer or adapter, CheckpointError for an adapter of another model,
         UnknownNameError for a template that does not exist.
         """
-        model = AutoModelForCausalLM.from_pretrained(folder, adapter=adapter)
+        compute_dtype = "bfloat16" if dtype == INT8 else dtype
+        model = AutoModelForCausalLM.from_pretrained(folder, adapter=adapter, dtype=dtype, compute_dtype=compute_dtype)
         tokenizer = default_tokenizer(model)
         if tokenizer is None:
             raise UsageError(f"--model {folder}: no tokenizer lies beside the weights; copy its files into the folder")

@@ -24,14 +24,19 @@ NEW_TOKENS = 512
 
 
 def chat(
-    model: str, adapter: Optional[str], template: Optional[str], system: Optional[str], wanted: Mapping[str, Any]
+    model: str,
+    adapter: Optional[str],
+    template: Optional[str],
+    dtype: str,
+    system: Optional[str],
+    wanted: Mapping[str, Any],
 ) -> None:
-    """Talk with the model of a folder until the user leaves.
+    """Talk with the model of a folder until the user leaves; `dtype` as of `Speaker.load`.
 
     `wanted` are settings of `generate` by name, None keeps the model's own. Raises what `Speaker.load` does, and
     UsageError for settings that leave no room, and when there is no chat template.
     """
-    speaker = Speaker.load(model, adapter, template)
+    speaker = Speaker.load(model, adapter, template, dtype)
     new_tokens = wanted["max_new_tokens"] or min(NEW_TOKENS, speaker.most_tokens // 2)
     room = speaker.most_tokens - new_tokens
     if room < 1:

@@ -14,13 +14,16 @@ from mindformers.kernels.library import custom, settings
 
 
 class Embedding(nn.Cell):
-    """Rows of a float32 or bfloat16 table, whose gradient is float32; the row `frozen` has none."""
+    """Rows of a table, float32, bfloat16 or int8 with scales (nn.quantize), whose gradient is float32.
 
-    def __init__(self, frozen: Optional[int] = None):
+    Rows have `size` numbers; the row `frozen` has no gradient, and rows of int8 have none.
+    """
+
+    def __init__(self, size: int, frozen: Optional[int] = None):
         super().__init__()
         self.settings = settings(-1 if frozen is None else frozen)
         self.forward = custom(
-            "embedding_forward", lambda table, ids, *rest: [*ids, table[1]], lambda *types: mstype.float32
+            "embedding_forward", lambda table, ids, *rest: [*ids, size], lambda *types: mstype.float32
         )
         self.backward = custom(
             "embedding_backward", lambda ids, grad, like, *rest: list(like), lambda *types: mstype.float32

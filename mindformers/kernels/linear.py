@@ -1,6 +1,6 @@
 """x @ weight.T + bias on the CPU kernels, for one weight or for several that read the same x.
 
-Shape suffixes: none; x [..., in], weights float32 or bfloat16 [out, in], biases alike [out].
+Shape suffixes: none; x [..., in], weights float32, bfloat16 or int8 with scales (nn.quantize) [out, in], biases [out].
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Mapping, Optional, 
 from mindformers.catalog import FAMILIES, REGISTRY
 from mindformers.config.model_files import OF_A_RUN, YAML_ENDINGS, DescribedModel, read_model, yaml_file
 from mindformers.errors import UsageError
+from mindformers.models.hf_config import INT8
 from mindformers.registry import MindFormerModuleType, load_object
 from mindformers.weights.find import find_description, find_local, find_weights
 from mindformers.weights.folder import CONFIG, config_from_hf, read_config
@@ -75,13 +76,18 @@ class AutoModel(Supported):
         new_head: bool = False,
         revision: Optional[str] = None,
         adapter: Optional[Source] = None,
+        dtype: Optional[str] = None,
+        compute_dtype: Optional[str] = None,
     ) -> Any:
         """Return the model of a source with its weights; of a YAML file, with the weights that the file names.
 
         `AutoModel` itself makes the class that a YAML file names, if it names one. `new_head` lets a head that the
-        weights do not have start fresh; `adapter` is a folder whose LoRA is added to the weights. Raises
-        CheckpointError with all mismatches, UsageError when the YAML file names no weights.
+        weights do not have start fresh; `adapter` is a folder whose LoRA is added to the weights. `dtype` and
+        `compute_dtype` as of a family's class; by default float32, or what the YAML file says. Raises CheckpointError
+        with all mismatches, UsageError when the YAML file names no weights.
         """
+        types = {"dtype": dtype, "compute_dtype": compute_dtype}
+        given = {name: value for name, value in types.items() if value is not None}
         described = _described(source)
         if described is None:
             folder = find_weights(str(source), revision)
@@ -94,11 +100,12 @@ class AutoModel(Supported):
             )
         if described is None:
             model_class = cls._class_for(AutoConfig.from_hf(read_config(folder)))
-            return model_class.from_pretrained(folder, new_head, adapter=adapter)
+            return model_class.from_pretrained(folder, new_head, adapter=adapter, **given)
         model_class = cls._class_of(described)
         if _is_named(source) and _holds_config(folder):
-            return model_class.from_pretrained(folder, new_head, adapter=adapter)
-        return _filled(model_class(described.config), folder, new_head, adapter)
+            return model_class.from_pretrained(folder, new_head, adapter=adapter, **given)
+        model = model_class(described.config.typed(dtype, compute_dtype))
+        return _filled(model, folder, new_head, adapter, dtype)
 
     @classmethod
     def from_config(cls, config: Any) -> Any:
@@ -236,13 +243,16 @@ def _holds_config(place: Path) -> bool:
     return ((place if place.is_dir() else place.parent) / CONFIG).is_file()
 
 
-def _filled(model: Any, folder: Path, new_head: bool, adapter: Optional[Source]) -> Any:
+def _filled(model: Any, folder: Path, new_head: bool, adapter: Optional[Source], dtype: Optional[str]) -> Any:
     """Return `model` with the weights in a folder or file that need no config.json."""
+    from mindformers.nn.quantize import quantize
     from mindformers.weights.restore import NEW_HEAD, load_weights
 
     model.load_report = load_weights(model, folder, type(model).weight_map, NEW_HEAD if new_head else (), adapter)
     model.source = folder
     model.set_train(False)
+    if dtype == INT8:
+        quantize(model)
     return model
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import (
     Any,
@@ -25,6 +25,9 @@ from typing import (
 
 from mindformers.arch.stacks import ACTIVATIONS, DecoderArch, EncoderArch, Head, Rotary, StackArch, arch_problem
 from mindformers.errors import OutputError, UsageError, suggestion
+
+INT8 = "int8"
+"""Type of weights of a model that only writes text (nn.quantize)."""
 
 RUN_FIELDS = frozenset(
     {
@@ -83,6 +86,14 @@ class HFConfig:
     def own_problem(self) -> Optional[str]:
         """Return what is wrong by the family's own rules, or None."""
         return None
+
+    def typed(self: Config, dtype: Optional[str], compute_dtype: Optional[str]) -> Config:
+        """Return the configuration with other types of weights and activations; None leaves them.
+
+        What a model of INT8 does not keep as int8 is bfloat16.
+        """
+        types = {"param_init_type": "bfloat16" if dtype == INT8 else dtype, "compute_dtype": compute_dtype}
+        return replace(self, **{name: value for name, value in types.items() if value is not None})
 
     @classmethod
     def from_hf(cls: Type[Config], values: Mapping[str, Any]) -> Config:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Dict, List, Optional, Tuple, Type, TypeVar, Union
 
 import mindspore as ms
 import numpy as np
 
+from mindformers.errors import UsageError
+from mindformers.models.hf_config import INT8
 from mindformers.nn import functional
+from mindformers.nn.quantize import quantize
 from mindformers.registry import load_object
 from mindformers.weights.find import find_weights
 from mindformers.weights.folder import CONFIG, read_config
@@ -51,17 +53,19 @@ class Pretrained:
         """Return the model with the weights in a folder that has a config.json.
 
         `new_head` lets a head that the weights do not have start fresh; `dtype` is the type of the weights in memory,
-        whatever it is in the file, `compute_dtype` that of activations; `adapter` a folder in PEFT's layout, whose LoRA
-        is added to the weights. Raises CheckpointError with all mismatches, UsageError when there is no such adapter.
+        whatever it is in the file, `compute_dtype` that of activations. With "int8", for models that only write text,
+        matrices are rows of int8 (nn.quantize) and what is left is bfloat16. `adapter` is a folder in PEFT's layout,
+        whose LoRA is added to the weights. Raises CheckpointError with all mismatches, UsageError when there is no such
+        adapter or nothing that computes with int8.
         """
         folder = find_weights(str(source))
-        config = replace(
-            cls.config_class.from_hf(read_config(folder)), param_init_type=dtype, compute_dtype=compute_dtype
-        )
+        config = cls.config_class.from_hf(read_config(folder)).typed(dtype, compute_dtype)
         model = cls(config, fill=new_head)
         model.load_report = load_weights(model, folder, cls.weight_map, NEW_HEAD if new_head else (), adapter)
         model.source = folder
         model.set_train(False)
+        if dtype == INT8:
+            quantize(model)
         return model
 
     load_report: LoadReport
@@ -77,8 +81,14 @@ class Pretrained:
     ) -> None:
         """Write config.json and the weights so that Hugging Face loads them.
 
-        Raises OutputError when the folder holds a model already and `overwrite` is false, or cannot be written.
+        Raises OutputError when the folder holds a model already and `overwrite` is false, or cannot be written,
+        UsageError for a model of int8.
         """
+        if any(parameter.dtype == ms.int8 for parameter in self.get_parameters()):
+            raise UsageError(
+                f"{type(self).__name__}.save_pretrained: the weights are rounded to int8, which no file has; "
+                f"save what from_pretrained returns with another dtype"
+            )
         parameters = {item.name: item for item in self.get_parameters() if item.name not in self.run_state}
         tensors = {}
         for step in self.weight_map.export(list(parameters), base=self.is_base):

@@ -27,7 +27,7 @@ class Embedding(nn.Cell):
         self.weight = Parameter(initializer("zeros", (num_rows, size)), name="weight")
         self.gather = ops.Gather()
         self.padding_id = padding_id
-        self.kernel = kernels.Embedding(padding_id) if functional.has_kernels() else None
+        self.kernel = kernels.Embedding(size, padding_id) if functional.has_kernels() else None
 
     def table(self):
         """Return the table for several uses in one pass; each may be given it again."""

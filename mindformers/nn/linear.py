@@ -126,4 +126,4 @@ def for_kernel(parameter):
 
     A parameter itself is read anew in the backward pass, and MindSpore (2.10) copies what is read twice.
     """
-    return parameter.astype(mstype.bfloat16 if parameter.dtype == mstype.bfloat16 else mstype.float32)
+    return parameter.astype(mstype.float32 if parameter.dtype == mstype.float16 else parameter.dtype)

@@ -29,10 +29,12 @@ def serve(
     max_queue: int = 64,
     max_tokens: Optional[int] = None,
     max_batch: int = 8,
+    dtype: str = "float32",
 ) -> None:
     """Serve the model of a folder under the folder's name, until SIGINT or SIGTERM.
 
-    `max_tokens` counts prompt and answer of a text, by default what the model was made for. Raises MissingExtraError
+    `max_tokens` counts prompt and answer of a text, by default what the model was made for; `dtype` as of
+    `Speaker.load`. Raises MissingExtraError
     without fastapi and uvicorn, UsageError for limits that cannot be used and an address that is taken.
     """
     try:
@@ -45,7 +47,7 @@ def serve(
     for flag, value in (("--max-queue", max_queue), ("--max-batch", max_batch), ("--max-tokens", max_tokens)):
         if value is not None and value < 1:
             raise UsageError(f"{flag} {value}: it must be at least 1")
-    speaker = Speaker.load(model, adapter, template)
+    speaker = Speaker.load(model, adapter, template, dtype)
     most = speaker.most_tokens
     if max_tokens is not None and max_tokens > most:
         raise UsageError(f"--max-tokens {max_tokens}: the model reads and writes at most {most} tokens")

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from mindspore import Tensor, ops
 
+from mindformers.nn.quantize import SCALE_BYTES, rows_of_int8
+
 BOUNDS = {ms.float32: 2e-6, ms.bfloat16: 1e-2}
 """Largest L2 norm of a difference over the norm of the reference. float32: some roundings of 6e-8, in long sums;
 bfloat16: eight bits of mantissa, 2e-3 on average for a rounding, and a few of them one after the other."""
@@ -19,11 +21,16 @@ NO_WORDS = Tensor(np.zeros(1, np.int32))
 
 
 def normal(*shape, scale=1.0, dtype=ms.float32) -> Tensor:
-    """Return random numbers that `dtype` holds exactly."""
-    return Tensor((RNG.standard_normal(shape) * scale).astype(np.float32)).astype(dtype)
+    """Return random numbers that `dtype` holds exactly; of int8 rows with their scales."""
+    numbers = (RNG.standard_normal(shape) * scale).astype(np.float32)
+    return Tensor(rows_of_int8(numbers)) if dtype == ms.int8 else Tensor(numbers).astype(dtype)
 
 
 def wide(x: Tensor) -> np.ndarray:
+    """Return the numbers of a tensor in float64."""
+    if x.dtype == ms.int8:
+        rows = x.asnumpy()
+        return rows[:, :-SCALE_BYTES].astype(np.float64) * rows[:, -SCALE_BYTES:].copy().view(np.float32)
     return x.astype(ms.float32).asnumpy().astype(np.float64)
 
 

@@ -11,11 +11,12 @@ from tests.kernels.reference import BOUNDS, NO_WORDS, normal, wide
 
 
 @pytest.mark.parametrize("rows", [1, 3, 4, 7, 16, 17])
-@pytest.mark.parametrize("weight_type", [ms.float32, ms.bfloat16], ids=str)
+@pytest.mark.parametrize("weight_type", [ms.float32, ms.bfloat16, ms.int8], ids=str)
 @pytest.mark.parametrize("in_size", [1, 15, 64, 131])
 def test_rows_times_weights_are_those_of_float64(rows, weight_type, in_size):
     weights = tuple(normal(out, in_size, dtype=weight_type) for out in (1, 70, 33))
-    biases = tuple(normal(weight.shape[0], dtype=weight_type) for weight in weights)
+    bias_type = ms.float32 if weight_type == ms.int8 else weight_type
+    biases = tuple(normal(weight.shape[0], dtype=bias_type) for weight in weights)
     x = normal(rows, in_size)
     found = wide(LinearTriple(True, ms.float32)(x, *weights, *biases))
     expected = wide(x) @ np.concatenate([wide(weight) for weight in weights]).T

@@ -181,7 +181,7 @@ def test_queries_and_keys_are_turned(tokens, rotary):
     check(form, tokens, inputs_of(tokens, angles=angles_of(tokens, rotary)))
 
 
-@pytest.mark.parametrize("weight_type", [ms.float32, ms.bfloat16], ids=str)
+@pytest.mark.parametrize("weight_type", [ms.float32, ms.bfloat16, ms.int8], ids=str)
 @pytest.mark.parametrize("dtype", [ms.float32, ms.bfloat16], ids=str)
 @pytest.mark.parametrize("tokens", [1, 19])
 @pytest.mark.parametrize("is_gated", [False, True])

@@ -22,7 +22,7 @@ def test_tokens_that_are_written_have_the_same_probabilities(both):
     options = {"max_new_tokens": 6, "do_sample": False, "detokenize": False, "return_output_log_probs": True}
     library.find().uses()
     wide, narrow = (model.generate(ids, **options) for model in both)
-    assert library.find().uses()["cache"][0] > 0
+    assert library.find().uses()["layers"][0] > 0
     assert (wide[0] == narrow[0]).all()
     np.testing.assert_allclose(narrow[1], wide[1], atol=2e-5)
 

@@ -15,12 +15,11 @@ void copy_as(const Tensor& from, T* to) {
 }  // namespace
 
 template <class T>
-Weights<T>::Weights(const Call& call, int first, int number) : in(call.tensor(first).last()) {
+Weights<T>::Weights(const Call& call, int first, int number) : in(call.tensor(first).columns()) {
   for (int i = 0; i < number; ++i) {
     Tensor weight = call.tensor(first + i);
-    require(weight.element == Element::float32 || weight.element == Element::bfloat16,
-            "weights are float32 or bfloat16");
-    require(weight.rank == 2 && weight.last() == in, "weights of one product are matrices of the same inputs");
+    require(is_weight(weight.element), NO_WEIGHT);
+    require(weight.rank == 2 && weight.columns() == in, "weights of one product are matrices of the same inputs");
     outs.push_back(weight.rows());
     out += weight.rows();
   }
@@ -63,7 +62,7 @@ void project(const T* x, int64_t rows, int64_t in, const T* weight, int64_t out,
 // Weight by weight, none of which needs to be copied then.
 template <class T>
 static void project_each(const Call& call, const Layers& layers, const T* x, int64_t rows, void* y, Element type) {
-  int64_t in = call.tensor(layers.first).last(), out = 0, column = 0;
+  int64_t in = call.tensor(layers.first).columns(), out = 0, column = 0;
   for (int i = 0; i < layers.number; ++i) out += call.tensor(layers.first + i).rows();
   for (int i = 0; i < layers.number; ++i) {
     Weights<T> weight(call, layers.first + i, 1);

@@ -25,6 +25,7 @@ Element element_named(const char* type) {
   if (!std::strcmp(type, "bfloat16")) return Element::bfloat16;
   if (!std::strcmp(type, "float64")) return Element::float64;
   if (!std::strcmp(type, "int32")) return Element::int32;
+  if (!std::strcmp(type, "int8")) return Element::int8;
   return Element::other;
 }
 
@@ -44,6 +45,8 @@ int64_t Tensor::size() const {
 }
 
 int64_t Tensor::last() const { return rank ? shape[rank - 1] : 1; }
+
+int64_t Tensor::columns() const { return last() - (element == Element::int8 ? SCALE_BYTES : 0); }
 
 int64_t Tensor::rows() const { return last() ? size() / last() : 0; }
 

@@ -28,6 +28,7 @@ struct Tensor {
 
   int64_t size() const;         // number of elements
   int64_t last() const;         // size of the last dimension
+  int64_t columns() const;      // numbers of a row, without its scale
   int64_t rows() const;         // number of elements / last()
   int64_t at(int dimension) const { return shape[dimension]; }
 };

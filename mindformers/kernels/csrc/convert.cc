@@ -8,10 +8,20 @@ namespace {
 void add(const float* from, float* sum, size_t count) { casts().add_float(from, sum, count); }
 void add(const bf16* from, float* sum, size_t count) { casts().add_bf16(from, sum, count); }
 
+template <class T>
+void expand(const Tensor& from, void (*row_of)(const int8_t*, T*, size_t), T* to) {
+  const int8_t* data = static_cast<const int8_t*>(from.data);
+  int64_t columns = from.columns();
+  for_rows(from.rows(), columns, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) row_of(data + row * from.last(), to + row * columns, columns);
+  });
+}
+
 }  // namespace
 
 template <>
 void convert(const Tensor& from, bf16* to) {
+  if (from.element == Element::int8) return expand(from, casts().expand_narrow, to);
   const float* data = static_cast<const float*>(from.data);
   require(from.element == Element::float32, "only float32 is converted to bfloat16");
   for_rows(from.size(), 1, [&](int64_t begin, int64_t end) { casts().narrow(data + begin, to + begin, end - begin); });
@@ -19,6 +29,7 @@ void convert(const Tensor& from, bf16* to) {
 
 template <>
 void convert(const Tensor& from, float* to) {
+  if (from.element == Element::int8) return expand(from, casts().expand, to);
   const bf16* data = static_cast<const bf16*>(from.data);
   require(from.element == Element::bfloat16, "only bfloat16 is converted to float32");
   for_rows(from.size(), 1, [&](int64_t begin, int64_t end) { casts().widen(data + begin, to + begin, end - begin); });

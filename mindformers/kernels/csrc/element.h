@@ -11,10 +11,12 @@ struct bf16 {
   uint16_t bits;
 };
 
-enum class Element { float32, bfloat16, float64, int32, other };
+enum class Element { float32, bfloat16, float64, int32, int8, other };
 
 inline size_t size_of(Element element) {
   switch (element) {
+    case Element::int8:
+      return 1;
     case Element::bfloat16:
       return 2;
     case Element::float64:
@@ -42,5 +44,12 @@ template <>
 struct ElementOf<int32_t> {
   static constexpr Element value = Element::int32;
 };
+template <>
+struct ElementOf<int8_t> {
+  static constexpr Element value = Element::int8;
+};
+
+// Rows of int8 end with their scale, a float32: the numbers of a row are its bytes times its scale.
+constexpr int64_t SCALE_BYTES = sizeof(float);
 
 }  // namespace mindformers

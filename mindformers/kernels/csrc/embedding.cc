@@ -1,6 +1,6 @@
 // Rows of a table for integers, and the gradient of the table.
 //
-// The table is float32 or bfloat16 [V, D], ids are int32 of any shape; rows and the gradient are float32.
+// The table is float32, bfloat16 or int8 with scales [V, D], ids are int32 of any shape; rows and the gradient are float32.
 #include <algorithm>
 #include <cstring>
 #include <numeric>
@@ -33,15 +33,17 @@ const int32_t* checked_ids(const Tensor& ids, int64_t words) {
 KERNEL(mindformers_embedding_forward) {
   using namespace mindformers;
   Tensor table = call.tensor(0), ids = call.tensor(1);
-  int64_t size = table.last();
+  int64_t size = table.columns();
   const int32_t* given = checked_ids(ids, table.rows());
   float* rows = call.of<float>(3);
   require(call.tensor(3).size() == ids.size() * size, "there is not a row for each id");
   for_rows(ids.size(), size, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       int64_t first = given[i] * size;
-      if (table.element == Element::bfloat16) {
-        casts().widen(static_cast<const bf16*>(table.data) + first, rows + i * size, size);
+      if (table.element == Element::int8) {
+        casts().expand(call.of<int8_t>(0) + given[i] * table.last(), rows + i * size, size);
+      } else if (table.element == Element::bfloat16) {
+        casts().widen(call.of<bf16>(0) + first, rows + i * size, size);
       } else {
         std::memcpy(rows + i * size, call.of<float>(0) + first, size * sizeof(float));
       }

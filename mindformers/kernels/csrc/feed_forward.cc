@@ -50,9 +50,9 @@ void forward(const Call& call, const Choices& choices) {
   Tensor x = call.tensor(X), y = call.tensor(choices.place + 1);
   Layers up{choices.first, inner, choices.has_bias ? choices.first + to_bias : Layers::NONE};
   Layers down{DOWN, 1, choices.has_bias ? DOWN_BIAS : Layers::NONE};
-  int64_t rows = x.rows(), width = call.tensor(down.first).last(), pre_width = inner * width;
+  int64_t rows = x.rows(), width = call.tensor(down.first).columns(), pre_width = inner * width;
   for (int i = 0; i < inner; ++i) {
-    require(call.tensor(up.first + i).rows() == width && call.tensor(up.first + i).last() == x.last(),
+    require(call.tensor(up.first + i).rows() == width && call.tensor(up.first + i).columns() == x.last(),
             "x and the weights do not fit together");
   }
   require(y.last() == call.tensor(down.first).rows(), "the result and the last weight do not fit together");
@@ -76,6 +76,7 @@ void backward(const Call& call, const Choices& choices) {
   int inner = choices.inner;
   Tensor grad_x = call.tensor(choices.gradient(X));
   As<T> x(call.tensor(X));
+  for (int i = choices.first; i <= DOWN; ++i) require(call.tensor(i).element != Element::int8, NO_GRADIENT);
   Weights<T> up(call, choices.first, inner), down(call, DOWN, 1);
   const T* pre = call.of<T>(PRE);
   As<T> grad(call.tensor(GRAD));

@@ -14,6 +14,7 @@ constexpr int64_t PIECE = 32;  // rows of a weight that one thread takes at a ti
 
 const FewRowsTable<float>& few_rows(float) { return few_rows_float(); }
 const FewRowsTable<bf16>& few_rows(bf16) { return few_rows_bf16(); }
+const FewRowsTable<int8_t>& few_rows(int8_t) { return few_rows_int8(); }
 
 // Some rows of one weight.
 struct Piece {
@@ -25,7 +26,7 @@ struct Piece {
 
 template <class W>
 void multiply(const Piece& piece, const float* x, int64_t rows, int64_t in, float* y, int64_t out) {
-  const W* weight = static_cast<const W*>(piece.weight.data) + piece.begin * in;
+  const W* weight = static_cast<const W*>(piece.weight.data) + piece.begin * piece.weight.last();
   few_rows(W()).multiply(x, rows, in, weight, piece.end - piece.begin, piece.bias, y + piece.column, out);
 }
 
@@ -44,12 +45,11 @@ void project_few(const Call& call, const Layers& layers, const T* x, int64_t row
   std::vector<Piece> pieces;
   std::vector<As<float>> biases;
   biases.reserve(layers.number);
-  int64_t in = call.tensor(layers.first).last(), out = 0;
+  int64_t in = call.tensor(layers.first).columns(), out = 0;
   for (int i = 0; i < layers.number; ++i) {
     Tensor weight = call.tensor(layers.first + i);
-    require(weight.rank == 2 && weight.last() == in, "weights of one product are matrices of the same inputs");
-    require(weight.element == Element::float32 || weight.element == Element::bfloat16,
-            "weights are float32 or bfloat16");
+    require(weight.rank == 2 && weight.columns() == in, "weights of one product are matrices of the same inputs");
+    require(is_weight(weight.element), NO_WEIGHT);
     const float* bias = nullptr;
     if (layers.first_bias != Layers::NONE) {
       Tensor given = call.tensor(layers.first_bias + i);
@@ -69,8 +69,9 @@ void project_few(const Call& call, const Layers& layers, const T* x, int64_t row
   float* to = wide_y ? static_cast<float*>(*wide_y) : static_cast<float*>(y);
   for_rows(int64_t(pieces.size()), PIECE * in, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      auto run = pieces[i].weight.element == Element::bfloat16 ? multiply<bf16> : multiply<float>;
-      run(pieces[i], from, rows, in, to, out);
+      Element element = pieces[i].weight.element;
+      auto narrow = element == Element::int8 ? multiply<int8_t> : multiply<bf16>;
+      (element == Element::float32 ? multiply<float> : narrow)(pieces[i], from, rows, in, to, out);
     }
   });
   if (wide_y) casts().narrow(to, static_cast<bf16*>(y), rows * out);

@@ -7,8 +7,16 @@ namespace mindformers {
 
 constexpr int64_t FEW_ROWS = 16;
 
-// What one product reads: weights [out, in] in arguments `first` to `first + number - 1` of the call, float32 or
-// bfloat16, and their biases from argument `first_bias` on, or none.
+constexpr char NO_WEIGHT[] = "weights are float32, bfloat16 or rows of int8 with their scales";
+
+constexpr char NO_GRADIENT[] = "rows of int8 have no gradient";
+
+inline bool is_weight(Element element) {
+  return element == Element::float32 || element == Element::bfloat16 || element == Element::int8;
+}
+
+// What one product reads: weights [out, in] in arguments `first` to `first + number - 1` of the call, float32, bfloat16
+// or int8 with scales, and their biases from argument `first_bias` on, or none.
 struct Layers {
   int first, number;
   int first_bias = NONE;

@@ -2,7 +2,7 @@
 // encoder x + attention to it, x + feed-forward(norm(x)).
 //
 // x is float32 [B, T, D], and so is the result. Every layer brings its weights in the order of `Places`; what a decoder
-// has not is any tensor. Weights are float32 or bfloat16. Products of few rows are computed in float32, others in
+// has not is any tensor. Weights are float32, bfloat16 or int8. Products of few rows are computed in float32, others in
 // bfloat16 if the settings say so. Attention, norms and sums are float32.
 #include <optional>
 #include <vector>
@@ -93,7 +93,7 @@ class Decoder {
   int64_t outputs(const Layers& layers, int64_t in) const {
     int64_t out = 0;
     for (int i = layers.first; i < layers.first + layers.number; ++i) {
-      require(call_.tensor(i).rank == 2 && call_.tensor(i).last() == in, "a weight does not fit its input");
+      require(call_.tensor(i).rank == 2 && call_.tensor(i).columns() == in, "a weight does not fit its input");
       out += call_.tensor(i).rows();
     }
     return out;

@@ -17,7 +17,7 @@ void forward(const Call& call, int weights, bool has_bias) {
   As<T> x(call.tensor(0));
   int64_t out = 0;
   for (int i = 0; i < weights; ++i) out += call.tensor(1 + i).rows();
-  require(call.tensor(0).last() == call.tensor(1).last() && y.last() == out,
+  require(call.tensor(0).last() == call.tensor(1).columns() && y.last() == out,
           "x, weights and result do not fit together");
   project<T>(call, {1, weights, has_bias ? 1 + weights : Layers::NONE}, x, y.rows(), y.data, y.element);
 }
@@ -29,6 +29,7 @@ void backward(const Call& call, int weights, bool has_bias) {
   int64_t rows = grad_x.rows();
   int outputs = weights + 3;
   As<T> x(call.tensor(0));
+  for (int i = 0; i < weights; ++i) require(call.tensor(1 + i).element != Element::int8, NO_GRADIENT);
   Weights<T> weight(call, 1, weights);
   const T* grad = call.of<T>(1 + weights);
   require(call.tensor(1 + weights).last() == weight.out, "the gradient does not fit the weights");

@@ -41,20 +41,22 @@ static void tile(const float* x, size_t in, const W* weight, float bias, float* 
   for (size_t c = 0; c < X; ++c) {
     float sum = total((sums[c][0] + sums[c][1]) + (sums[c][2] + sums[c][3]));
     if (i < in) sum += rest(x + c * in + i, weight + i, in - i);
-    y[c * y_row] = sum + bias;
+    y[c * y_row] = sum * scale_of(weight, in) + bias;
   }
 }
 
 template <class W>
 static void multiply(const float* x, size_t rows, size_t in, const W* weight, size_t outs, const float* bias, float* y,
                      size_t y_row) {
+  const size_t weight_row = in + (sizeof(W) == 1 ? SCALE_BYTES : 0);
   for (size_t out = 0; out < outs; ++out) {
+    const W* of_out = weight + out * weight_row;
     float added = bias ? bias[out] : 0.0f;
     size_t row = 0;
     for (; row + TILE <= rows; row += TILE) {
-      tile<TILE>(x + row * in, in, weight + out * in, added, y + row * y_row + out, y_row);
+      tile<TILE>(x + row * in, in, of_out, added, y + row * y_row + out, y_row);
     }
-    for (; row < rows; ++row) tile<1>(x + row * in, in, weight + out * in, added, y + row * y_row + out, y_row);
+    for (; row < rows; ++row) tile<1>(x + row * in, in, of_out, added, y + row * y_row + out, y_row);
   }
 }
 
@@ -113,6 +115,7 @@ static void mix(const float* shares, size_t shares_row, size_t rows, const float
 
 const FewRowsTable<float> few_rows_float = {multiply<float>};
 const FewRowsTable<bf16> few_rows_bf16 = {multiply<bf16>};
+const FewRowsTable<int8_t> few_rows_int8 = {multiply<int8_t>};
 const MixTable mixes = {mix};
 
 }  // namespace ISA

@@ -8,7 +8,7 @@
 
 namespace mindformers {
 
-// W is the type of the weight, float or bf16.
+// W is the type of the weight: float, bf16, or int8_t with a scale behind each row.
 template <class W>
 struct FewRowsTable {
   // y[i * y_row + j] = the product of row i of x [rows, in] and row j of weight [outs, in], + bias[j] if it is given.
@@ -18,6 +18,7 @@ struct FewRowsTable {
 };
 TABLE(FewRowsTable<float>, few_rows_float)
 TABLE(FewRowsTable<bf16>, few_rows_bf16)
+TABLE(FewRowsTable<int8_t>, few_rows_int8)
 
 struct MixTable {
   // out[i * out_row + j] = the sum over s < count of shares[i * shares_row + s] * values[s * size + j], for `rows` rows.

@@ -19,7 +19,10 @@ constexpr size_t TILE = REGISTER == 64 ? 4 : 2;  // rows of x whose sums fit int
 
 typedef float Lanes __attribute__((vector_size(REGISTER)));
 typedef uint32_t Words __attribute__((vector_size(REGISTER)));
+typedef int32_t Whole __attribute__((vector_size(REGISTER)));
 typedef uint16_t Halves __attribute__((vector_size(REGISTER / 2)));
+typedef int16_t Shorts __attribute__((vector_size(REGISTER / 2)));
+typedef int8_t Bytes __attribute__((vector_size(REGISTER / 4)));
 
 INLINE Lanes load(const float* from) {
   Lanes lanes;
@@ -31,6 +34,13 @@ INLINE Lanes load(const bf16* from) {
   Halves halves;
   __builtin_memcpy(&halves, from, sizeof halves);
   return reinterpret_cast<Lanes>(__builtin_convertvector(halves, Words) << 16);
+}
+
+INLINE Lanes load(const int8_t* from) {
+  Bytes bytes;
+  __builtin_memcpy(&bytes, from, sizeof bytes);
+  Shorts shorts = __builtin_convertvector(bytes, Shorts);  // one step to Whole would be taken number by number
+  return __builtin_convertvector(__builtin_convertvector(shorts, Whole), Lanes);
 }
 
 INLINE void store(float* to, Lanes lanes) { __builtin_memcpy(to, &lanes, sizeof lanes); }

@@ -24,6 +24,17 @@ INLINE uint32_t bits_of(float number) {
 INLINE float read(const float* from) { return *from; }
 INLINE float read(const bf16* from) { return from_bits(uint32_t(from->bits) << 16); }
 
+INLINE float read(const int8_t* from) { return float(*from); }
+
+// What a row of `count` numbers is to be multiplied by.
+INLINE float scale_of(const float*, size_t) { return 1.0f; }
+INLINE float scale_of(const bf16*, size_t) { return 1.0f; }
+INLINE float scale_of(const int8_t* row, size_t count) {
+  float scale;
+  __builtin_memcpy(&scale, row + count, sizeof scale);
+  return scale;
+}
+
 INLINE void write(float* to, float number) { *to = number; }
 
 // To the nearest bf16, ties to even; what is not a number stays so.

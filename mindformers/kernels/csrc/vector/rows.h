@@ -23,6 +23,9 @@ struct RowMask {
 struct CastTable {
   void (*widen)(const bf16* from, float* to, size_t count);
   void (*narrow)(const float* from, bf16* to, size_t count);
+  // A row of int8 with its scale behind it.
+  void (*expand)(const int8_t* row, float* to, size_t count);
+  void (*expand_narrow)(const int8_t* row, bf16* to, size_t count);
   void (*add_float)(const float* from, float* sum, size_t count);
   void (*add_bf16)(const bf16* from, float* sum, size_t count);
 };
