@@ -93,7 +93,8 @@ class HFConfig:
         What a model of INT8 does not keep as int8 is bfloat16.
         """
         types = {"param_init_type": "bfloat16" if dtype == INT8 else dtype, "compute_dtype": compute_dtype}
-        return replace(self, **{name: value for name, value in types.items() if value is not None})
+        changed: Any = self  # every family's class is a dataclass, which this mixin is not
+        return replace(changed, **{name: value for name, value in types.items() if value is not None})
 
     @classmethod
     def from_hf(cls: Type[Config], values: Mapping[str, Any]) -> Config:
