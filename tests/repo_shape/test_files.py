@@ -14,12 +14,19 @@ PACKAGE = ROOT / "mindformers"
 LONGEST = 400
 NO_NAMES = ("utils.py", "common.py", "helper.py", "helpers.py", "misc.py")
 PYTHON = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "scripts").rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
+CPP = sorted(file for folder in (PACKAGE, ROOT / "tests") for end in ("cc", "h") for file in folder.rglob(f"*.{end}"))
+WIDEST = 120
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "configs").rglob("*.md")])
 
 
 def test_no_python_file_is_longer_than_four_hundred_lines():
     long = {str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines()) for file in PYTHON}
     assert not {name: length for name, length in long.items() if length > LONGEST}
+
+
+def test_cpp_is_as_narrow_as_python():
+    lines = [(file, number, line) for file in CPP for number, line in enumerate(file.read_text().splitlines(), 1)]
+    assert lines and not [f"{file}:{number}" for file, number, line in lines if len(line) > WIDEST]
 
 
 def test_no_file_is_a_drawer_for_leftovers():

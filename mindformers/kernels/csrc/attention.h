@@ -65,7 +65,9 @@ struct Bias {
     count = call.tensor(number).size() / (shape[0] * shape[1]);
   }
 
-  int64_t at(int64_t b, int64_t n) const { return ((shape[0] > 1 ? b : 0) * shape[1] + (shape[1] > 1 ? n : 0)) * count; }
+  int64_t at(int64_t b, int64_t n) const {
+    return ((shape[0] > 1 ? b : 0) * shape[1] + (shape[1] > 1 ? n : 0)) * count;
+  }
 
   const int64_t* shape;
   float* data;

@@ -30,8 +30,8 @@ struct Backward : Attention<T> {
   using A = Attention<T>;
   using Rows = typename A::Rows;
 
-  // Inputs after KEPT: context, statistics, grad, settings. Outputs: the gradient of the tensor of queries, that of keys
-  // and values when it is another, and that of the score bias when it is trained.
+  // Inputs after KEPT: context, statistics, grad, settings. Outputs: the gradients of the tensor of queries, of that of
+  // keys and values when it is another, and of the score bias when it is trained.
   explicit Backward(const Call& call)
       : A(call), context_data(call.of<T>(KEPT)), statistics(call.of<float>(KEPT + 1)), grad(call.tensor(KEPT + 2)) {
     int output = A::settings + 1;

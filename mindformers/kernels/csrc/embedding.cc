@@ -1,6 +1,7 @@
 // Rows of a table for integers, and the gradient of the table.
 //
-// The table is float32, bfloat16 or int8 with scales [V, D], ids are int32 of any shape; rows and the gradient are float32.
+// The table is float32, bfloat16 or int8 with scales [V, D], ids are int32 of any shape; rows and the gradient are
+// float32.
 #include <algorithm>
 #include <cstring>
 #include <numeric>
@@ -67,7 +68,8 @@ KERNEL(mindformers_embedding_backward) {
   run_tasks((words + PIECE - 1) / PIECE, [&](int64_t piece) {
     int64_t begin = piece * PIECE, end = std::min(begin + PIECE, words);
     std::memset(sums + begin * size, 0, (end - begin) * size * sizeof(float));
-    auto next = std::lower_bound(order.begin(), order.end(), begin, [&](int64_t i, int64_t row) { return given[i] < row; });
+    auto is_before = [&](int64_t i, int64_t row) { return given[i] < row; };
+    auto next = std::lower_bound(order.begin(), order.end(), begin, is_before);
     for (; next != order.end() && given[*next] < end; ++next) {
       if (given[*next] == frozen) continue;
       const float* from = grad + *next * size;

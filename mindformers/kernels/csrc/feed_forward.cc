@@ -1,9 +1,10 @@
 // down(dropout(activation(up(x)))), or with a gate down(dropout(activation(gate(x)) * up(x))).
 //
-// x is [..., D]; weights are float32 or bfloat16: gate (if any) and up [F, D], down [D, F]. What is kept for the backward pass is
-// the result of the first products, before the activation: [rows, F], or [rows, 2 F] with the gate's first. Its type T
-// is the one that products are computed in, and may be bfloat16 for an x in float32, whose gradient is then float32 too.
-// Every argument has its place; a gate or biases that there are not are neither read nor written.
+// x is [..., D]; weights are float32, bfloat16 or, in the forward pass, int8: gate (if any) and up [F, D], down [D, F].
+// What is kept for the backward pass is the result of the first products, before the activation: [rows, F], or [rows,
+// 2 F] with the gate's first. Its type T is the one that products are computed in, and may be bfloat16 for an x in
+// float32, whose gradient is then float32 too. Every argument has its place; a gate or biases that there are not are
+// neither read nor written.
 #include <algorithm>
 #include <cstring>
 

@@ -24,7 +24,7 @@ struct Layers {
   static constexpr int NONE = -1;
 };
 
-// y[rows, .] = x[rows, in] weight^T + bias, the results of all weights side by side; y of type `type`. Sums are float32.
+// y[rows, .] = x[rows, in] weight^T + bias, the results of all weights side by side; y of type `type`, sums float32.
 template <class T>
 void project_few(const Call& call, const Layers& layers, const T* x, int64_t rows, void* y, Element type);
 

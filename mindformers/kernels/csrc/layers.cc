@@ -1,5 +1,5 @@
-// All layers of a decoder for the newest tokens of texts whose keys and values are kept: x + attention(norm(x)), with an
-// encoder x + attention to it, x + feed-forward(norm(x)).
+// All layers of a decoder for the newest tokens of texts whose keys and values are kept: x + attention(norm(x)), then,
+// with an encoder, x + attention to it, and x + feed-forward(norm(x)).
 //
 // x is float32 [B, T, D], and so is the result. Every layer brings its weights in the order of `Places`; what a decoder
 // has not is any tensor. Weights are float32, bfloat16 or int8. Products of few rows are computed in float32, others in

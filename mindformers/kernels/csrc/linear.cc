@@ -1,8 +1,8 @@
 // x weight^T + bias, for one weight or several that read the same x (queries, keys and values).
 //
-// x is [..., in], a weight [out, in] and a bias [out] float32 or bfloat16; the result has the outputs of all weights side by
-// side. Its type T is the one that products are computed in, and may be bfloat16 for an x in float32, whose gradient is
-// then float32 too. Gradients of weights and biases are float32.
+// x is [..., in], a weight [out, in] float32, bfloat16 or, in the forward pass, int8, a bias [out] float32 or bfloat16;
+// the result has the outputs of all weights side by side. Its type T is the one that products are computed in, and may
+// be bfloat16 for an x in float32, whose gradient is then float32 too. Gradients of weights and biases are float32.
 #include "affine.h"
 
 namespace mindformers {

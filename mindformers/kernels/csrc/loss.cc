@@ -27,7 +27,8 @@ const LossTable<bf16>& table_of(bf16) { return losses_bf16(); }
 template <class T>
 struct Loss {
   explicit Loss(const Call& call)
-      : place(call.settings_place()), x(call.tensor(X)), labels(call.of<int32_t>(LABELS)), table(call.tensor(VOCABULARY)) {
+      : place(call.settings_place()), x(call.tensor(X)), labels(call.of<int32_t>(LABELS)),
+        table(call.tensor(VOCABULARY)) {
     rows = call.tensor(X).rows(), size = table.last(), words = table.rows();
     ignored = int64_t(call.setting(place, IGNORED));
     require(call.tensor(X).last() == size, "x and the table do not fit together");

@@ -124,7 +124,8 @@ void Matmul::operator()(const void* a, const void* b, void* c, const float* bias
   std::optional<Scratch> scratch;
   if (scratch_) {
     scratch.emplace(scratch_);
-    scratch_memory.emplace(functions().primitive_desc_query_md(desc_, onednn::QUERY_SCRATCHPAD, 0), scratch->as<void>());
+    auto* scratch_desc = functions().primitive_desc_query_md(desc_, onednn::QUERY_SCRATCHPAD, 0);
+    scratch_memory.emplace(scratch_desc, scratch->as<void>());
     arguments[count++] = {onednn::SCRATCHPAD, scratch_memory->memory};
   }
   check(functions().primitive_execute(primitive_, onednn::stream(shape_.alone), count, arguments), "multiply");

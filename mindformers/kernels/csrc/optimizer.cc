@@ -14,7 +14,8 @@ namespace {
 
 constexpr int64_t CHUNK = 1 << 16;  // elements
 
-enum Settings { NUMBER, BETA1, BETA2, DECOUPLED, GROUPS, TABLES };  // then the decays of groups, then a group a parameter
+// After the settings: the decays of groups, then a group a parameter.
+enum Settings { NUMBER, BETA1, BETA2, DECOUPLED, GROUPS, TABLES };
 enum Scalars { EPS, FACTOR, RATES };                                // then the rates of groups, then their decay steps
 
 struct Chunk {

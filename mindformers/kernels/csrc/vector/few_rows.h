@@ -21,7 +21,7 @@ TABLE(FewRowsTable<bf16>, few_rows_bf16)
 TABLE(FewRowsTable<int8_t>, few_rows_int8)
 
 struct MixTable {
-  // out[i * out_row + j] = the sum over s < count of shares[i * shares_row + s] * values[s * size + j], for `rows` rows.
+  // out[i * out_row + j] = the sum over s < count of shares[i * shares_row + s] * values[s * size + j]
   void (*mix)(const float* shares, size_t shares_row, size_t rows, const float* values, size_t count, size_t size,
               float* out, size_t out_row);
 };
