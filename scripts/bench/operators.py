@@ -4,7 +4,10 @@
     ... --rows 8 --length 384 --hidden 768 --heads 12 --repeat 7 --dropout 0.1 --output operators.json
 
 All are the same cells of mindformers.nn, made without and with kernels. Runs take turns; printed are medians, forward
-and backward together in milliseconds, and what share of the rate of one product alone the kernels reach.
+and backward together in milliseconds, and what share the kernels reach of the rate of one product alone, or, where
+nothing is multiplied, of the rate at which a product of one row reads a table from memory. On a processor without fast
+products of bfloat16 that column is left out. MINDFORMERS_ISA=avx2 with ONEDNN_MAX_CPU_ISA=AVX2 shows the kernels of a
+lesser processor; operators then still use all that this one has.
 """
 
 from __future__ import annotations
@@ -76,35 +79,35 @@ class OfLayer(nn.Cell):
 
 
 def cases(options, dtype):
-    """Yield name, cell, arch, kind and the multiply-adds of the forward products."""
+    """Yield name, cell, arch, kind, the multiply-adds of the forward products, and numbers read and written if none."""
     size, length = options.hidden, options.length
     tokens = options.rows * length
     rates = {"hidden_dropout": options.dropout, "attention_dropout": options.dropout}
     sizes = {"hidden_size": size, "intermediate_size": 4 * size, "num_heads": options.heads, "num_layers": 1}
     encoder = EncoderArch(vocab_size=9, max_positions=length, **sizes, **rates)
     decoder = DecoderArch(vocab_size=9, max_positions=length, pre_norm=True, **sizes, **rates)
-    score = 2 * options.rows * length * length * size
-    yield "linear", Linear(size, size), encoder, "linear", tokens * size * size
-    yield "feed-forward gelu", FeedForward(encoder, 0, dtype), encoder, "feed_forward", 8 * tokens * size * size
+    score, numbers = 2 * options.rows * length * length * size, tokens * size
+    yield "linear", Linear(size, size), encoder, "linear", tokens * size * size, 0
+    yield "feed-forward gelu", FeedForward(encoder, 0, dtype), encoder, "feed_forward", 8 * tokens * size * size, 0
     gated = DecoderArch(vocab_size=9, max_positions=length, activation="silu", pre_norm=True, **sizes)
-    yield "feed-forward gated", GatedFeedForward(gated, 0, dtype), gated, "feed_forward", 12 * tokens * size * size
-    yield "attention", Attention(encoder, 0, dtype=dtype), encoder, "attention", 4 * tokens * size * size + score
+    yield "feed-forward gated", GatedFeedForward(gated, 0, dtype), gated, "feed_forward", 12 * tokens * size * size, 0
+    yield "attention", Attention(encoder, 0, dtype=dtype), encoder, "attention", 4 * tokens * size * size + score, 0
     causal = Attention(decoder, 0, True, is_causal=True, dtype=dtype)
-    yield "attention causal", causal, decoder, "causal", 4 * tokens * size * size + score // 2
-    yield "residual norm", ResidualNorm(size, 1e-12, options.dropout, 0), encoder, "residual", 0
-    yield "layer norm", LayerNorm(size, 1e-12), encoder, "norm", 0
+    yield "attention causal", causal, decoder, "causal", 4 * tokens * size * size + score // 2, 0
+    yield "residual norm", ResidualNorm(size, 1e-12, options.dropout, 0), encoder, "residual", 0, 8 * numbers
+    yield "layer norm", LayerNorm(size, 1e-12), encoder, "norm", 0, 5 * numbers
 
 
 def runs_of(side, options):
-    """Return name, what to time and its work for every case of a side."""
+    """Return name, what to time, its work and its traffic for every case of a side."""
     switch = "off" if side == "operators" else "on"
     os.environ[library.SWITCH] = switch
     library.find.cache_clear()
     made = []
-    for name, cell, arch, kind, work in cases(options, SIDES[side]):
+    for name, cell, arch, kind, work, traffic in cases(options, SIDES[side]):
         run = Gradients(OfLayer(cell, kind, options.length), arch, SIDES[side])
         run.set_train()
-        made.append((name, run, work))
+        made.append((name, run, work, traffic))
     return made
 
 
@@ -129,6 +132,18 @@ def peak(options, dtype) -> float:
     return 4 * rows * size * size / min(times)
 
 
+def bandwidth(options) -> float:
+    """Return the float32 numbers a second that are read from memory by a product of one row with a large table."""
+    cell, size = Product(False), 1024
+    x, table = Tensor(np.ones((1, size), np.float32)), Tensor(np.ones((1 << 16, size), np.float32))
+    times = []
+    for _ in range(options.repeat):
+        begin = time.perf_counter()
+        cell(x, table, NOTHING).asnumpy()
+        times.append(time.perf_counter() - begin)
+    return table.size / min(times)
+
+
 def medians(runs, repeat, *inputs):
     """Return the median time of each run in milliseconds; runs take turns, the first turn does not count."""
     times: list = [[] for _ in runs]
@@ -149,22 +164,25 @@ def main() -> None:
     options = parser.parse_args()
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device("CPU")
-    sides = {side: runs_of(side, options) for side in SIDES}
-    if not functional.has_kernels(ms.bfloat16):
-        raise SystemExit("the kernels of bfloat16 cannot be used here: a compiler or the processor")
-    found = library.find()
-    best = {side: peak(options, dtype) for side, dtype in SIDES.items()}
-    rates = ", ".join(f"{2e-9 * best[side]:.0f} GF/s in {side}" for side in ("float32", "bfloat16"))
-    print(f"{found.instruction_set}, oneDNN {found.onednn}, {found.threads} threads; one product {rates}")
-    print(f"{'cell':<22}" + "".join(f"{side:>12}" for side in SIDES) + f"{'of the product':>20}")
+    names = [side for side in SIDES if side != "bfloat16" or functional.has_kernels(ms.bfloat16)]
+    sides = {side: runs_of(side, options) for side in names}
+    if not functional.has_kernels():
+        raise SystemExit("the kernels cannot be used here; the log says why")
+    found, of_kernels = library.find(), names[1:]
+    best, read = {side: peak(options, SIDES[side]) for side in of_kernels}, bandwidth(options)
+    rates = ", ".join(f"{2e-9 * best[side]:.0f} GF/s in {side}" for side in of_kernels)
+    print(f"{found.instruction_set}, oneDNN {found.onednn}, {found.threads} threads")
+    print(f"one product {rates}; memory {4e-9 * read:.0f} GB/s")
+    print(f"{'cell':<22}" + "".join(f"{side:>12}" for side in names) + f"{'of the limit':>20}")
     draw = np.random.default_rng(0).standard_normal((2, options.rows, options.length, options.hidden))
     x, grad = (Tensor(numbers.astype(np.float32)) for numbers in draw)
     table = []
     for same in zip(*sides.values()):
-        name, _, work = same[0]
-        times = dict(zip(SIDES, medians([run for _, run, _ in same], options.repeat, x, grad)))
-        shares = {side: 3 * work / (times[side] * 1e-3) / best[side] for side in ("float32", "bfloat16") if work}
-        table.append({"cell": name, "milliseconds": times, "share_of_product": shares})
+        name, _, work, traffic = same[0]
+        times = dict(zip(names, medians([run for _, run, _, _ in same], options.repeat, x, grad)))
+        limits = {side: 3 * work / best[side] if work else traffic / read for side in of_kernels}
+        shares = {side: limit / (times[side] * 1e-3) for side, limit in limits.items()}
+        table.append({"cell": name, "milliseconds": times, "share_of_limit": shares})
         text = "".join(f"{share:10.0%}" for share in shares.values())
         print(f"{name:<22}" + "".join(f"{milliseconds:>12.1f}" for milliseconds in times.values()) + text, flush=True)
     if options.output:
