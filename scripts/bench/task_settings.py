@@ -37,9 +37,15 @@ class Setting:
     """What the section has different in evaluation."""
     sizes: dict[str, Any] | None = None
     """Keys of config.json of a model that starts from scratch, beside those in the folder; None: from its weights."""
+    compute_dtype: str = "float32"
+    """What our side computes in."""
     model: str = "BertConfig"
     """Type of the section `model_config`."""
     tokenizer: dict[str, Any] = field(default_factory=lambda: {"type": "BertTokenizer"})
+
+    def model_section(self) -> dict[str, Any]:
+        """Return the section `model_config`."""
+        return {"type": self.model, "seq_length": self.seq_length, "compute_dtype": self.compute_dtype}
 
     def config(self, data: Path, seed: int, output: Path) -> dict[str, Any]:
         """Return the configuration of the run on our side."""
@@ -54,7 +60,7 @@ class Setting:
                 "seed": seed,
             },
             "eval_dataset": {"data_loader": {**loader, **self.eval_loader}, "tokenizer": self.tokenizer},
-            "model": {"model_config": {"type": self.model, "seq_length": self.seq_length}},
+            "model": {"model_config": self.model_section()},
             "runner_config": {"epochs": self.epochs, "batch_size": self.batch_size},
             "runner_wrapper": {
                 "type": "TrainOneStepCell",

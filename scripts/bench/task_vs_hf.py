@@ -54,6 +54,7 @@ def main(words: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--seq_length", type=int)
     parser.add_argument("--learning_rate", type=float)
     parser.add_argument("--dropout", type=float, help="in place of the weights' own; 0 lets both curves coincide")
+    parser.add_argument("--compute_dtype", choices=("float32", "bfloat16"), help="of our side; the other is float32")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--results", type=Path, help="folder that keeps results; those in it are not run again")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="run these only")
@@ -62,7 +63,7 @@ def main(words: Optional[Sequence[str]] = None) -> None:
     arguments = parser.parse_args(words)
     if arguments.dataset not in SETTINGS[arguments.task]:
         parser.error(f"--dataset of {arguments.task}: choose from {', '.join(SETTINGS[arguments.task])}")
-    given = ("rows", "epochs", "batch_size", "seq_length", "learning_rate", "dropout")
+    given = ("rows", "epochs", "batch_size", "seq_length", "learning_rate", "dropout", "compute_dtype")
     changes = {name: getattr(arguments, name) for name in given if getattr(arguments, name) is not None}
     if arguments.part:
         setting = dataclasses.replace(SETTINGS[arguments.task][arguments.dataset], **changes)
