@@ -35,7 +35,8 @@ def preprocess(checked: Checked, folder: Union[str, Path]) -> Written:
     config = checked.run
     _, task = build.tokenizer_and_task(config)
     features = task.train_features(build.data_loader(config.train_dataset, "train_dataset", "train"))
-    file = write_records(Path(folder) / f"train{ENDING}", features.columns, config.trainer.type, config.overwrite)
+    columns = task.written(features)
+    file = write_records(Path(folder) / f"train{ENDING}", columns, config.trainer.type, config.overwrite)
     if task.names_outputs:
         task.save_labels(file.parent)
-    return Written(file, len(features), ", ".join(features.columns))
+    return Written(file, len(features), ", ".join(columns))

@@ -64,6 +64,10 @@ class Task:
         tokens = [name for name in MODEL_COLUMNS if name in columns]
         return FeatureSet({name: columns[name] for name in (*tokens, *self.label_fillers)}, self.label_fillers)
 
+    def written(self, features: FeatureSet) -> Mapping[str, np.ndarray]:
+        """Return the columns of a training set in the form in which `recorded` reads them."""
+        return features.columns
+
     def learned(self, row: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return which tokens of a row have a label that the loss looks at, bool [S]."""
         labels = row.get("labels", np.array(IGNORED))

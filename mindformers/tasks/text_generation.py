@@ -100,6 +100,21 @@ class TextGenerationTask(LanguageModelingTask):
         texts = [written if isinstance(written, list) else [written] for batch in batches for written in batch]
         return [{"text_generation_text": written} for written in texts]
 
+    def written(self, features: FeatureSet) -> Dict[str, np.ndarray]:
+        """Return rows of one token more than predictions, and labels only where these are other tokens.
+
+        Raises UsageError for columns that rows of tokens do not have.
+        """
+        others = sorted(set(features.columns) - {"input_ids", "labels"})
+        if others:
+            raise UsageError(
+                f"the rows have {', '.join(others)}, which a MindRecord file of tokens cannot hold; leave out "
+                "reset_at_documents, or train from the text itself"
+            )
+        inputs, labels = features.columns["input_ids"][:], features.columns["labels"][:]
+        ids = np.hstack([inputs, np.maximum(labels[:, inputs.shape[1] :], 0)])
+        return {"input_ids": ids} if np.array_equal(ids, labels) else {"input_ids": ids, "labels": labels}
+
     def _features(self, source: Source, training: bool) -> FeatureSet:
         if isinstance(source, (str, Path)):
             source = TextDataLoader(source)

@@ -7,11 +7,14 @@ import pytest
 
 from mindformers.cli import main
 from mindformers.data.records import MindDataset, write_records
+from mindformers.data.text_documents import TextDataLoader
 from mindformers.data.tf_records import TFRecordDataset
-from mindformers.errors import DataError
+from mindformers.errors import DataError, UsageError
 from mindformers.tasks.question_answering import QuestionAnsweringTask
 from mindformers.tasks.text_classification import TextClassificationTask
+from mindformers.tasks.text_generation import TextGenerationTask
 from mindformers.tasks.token_classification import TokenClassificationTask
+from mindformers.tokenizers.characters import CharacterTokenizer
 from mindformers.tokenizers.wordpiece import BertTokenizer
 from tests.conftest import CONFIGS
 
@@ -58,6 +61,32 @@ def test_rows_of_every_task_come_back_as_they_were_written(name, tokenizer, tmp_
         np.testing.assert_array_equal(again.columns[column], array)
     np.testing.assert_equal(again.fillers, features.fillers)
     assert getattr(other, "labels", None) == getattr(task, "labels", None)
+
+
+@pytest.mark.parametrize("remainder", ["drop", "pad"])
+def test_blocks_of_text_come_back_as_they_were_written(remainder, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("a rose is a rose is a rose and no other flower", encoding="utf-8")
+    options = [f"--train_dataset.data_loader.remainder={remainder}", "--train_dataset.data_loader.part=[0.0,1.0]"]
+    run_file = str(CONFIGS / "gpt2" / "run_gpt2_tiny.yaml")
+    command = ["preprocess", run_file, "--to", "mindrecord", "--output", str(tmp_path / "rows"), "--dataset_dir"]
+    assert main([*command, str(text), *options]) == 0
+    tokenizer = CharacterTokenizer(text)
+    loader = TextDataLoader(text, remainder=remainder, cache_dir=str(tmp_path / "cache"))
+    features = TextGenerationTask(tokenizer, 32).train_features(loader)
+    again = TextGenerationTask(tokenizer, 32).train_features(MindDataset(tmp_path / "rows"))
+    assert list(again.columns) == list(features.columns) and again.fillers == features.fillers
+    for name, column in features.columns.items():
+        np.testing.assert_array_equal(again.columns[name], column[:])
+
+
+def test_documents_that_are_kept_apart_are_not_written(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("a rose is a rose is a rose", encoding="utf-8")
+    task = TextGenerationTask(CharacterTokenizer(text), 8)
+    loader = TextDataLoader(text, reset_at_documents=True, cache_dir=str(tmp_path))
+    with pytest.raises(UsageError, match="document_ids, which a MindRecord file of tokens cannot hold"):
+        task.written(task.train_features(loader))
 
 
 def test_labels_of_records_can_be_scored(tokenizer, tmp_path):
