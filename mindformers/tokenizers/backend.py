@@ -6,6 +6,7 @@ same methods.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
@@ -28,6 +29,18 @@ class TokenizedText:
     """int32 [tokens]."""
     offsets: np.ndarray
     """int32 [tokens, 2]: first character and the one past the last, counted in the original text."""
+
+
+HALF = re.compile("[\ud800-\udfff]")
+"""Half a character: what an escape of JSON can write, and UTF-8 and the libraries behind cannot."""
+
+
+def whole(texts: Sequence[str]) -> List[str]:
+    """Return texts that have tokens. Raises DataError that shows a text with half a character."""
+    for text in texts:
+        if not text.isascii() and HALF.search(text):
+            raise DataError(f"{text!r} is no text of whole characters, so it has no tokens")
+    return list(texts)
 
 
 class LibraryBackend:
@@ -79,13 +92,13 @@ class LibraryBackend:
 
     def encode_ids(self, texts: Sequence[str]) -> List[List[int]]:
         """Return the ids of each text."""
-        return [item.ids for item in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        return [item.ids for item in self.tokenizer.encode_batch(whole(texts), add_special_tokens=False)]
 
     def encode(self, texts: Sequence[str]) -> List[TokenizedText]:
         """Return ids and offsets of each text."""
         return [
             TokenizedText(np.array(item.ids, np.int32), np.array(item.offsets, np.int32).reshape(-1, 2))
-            for item in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+            for item in self.tokenizer.encode_batch(whole(texts), add_special_tokens=False)
         ]
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:

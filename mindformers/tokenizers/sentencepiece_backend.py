@@ -17,7 +17,7 @@ from tokenizers import AddedToken, decoders
 
 from mindformers.errors import DataError, MissingExtraError
 from mindformers.tokenizers.aligned_text import AlignedText
-from mindformers.tokenizers.backend import TokenizedText
+from mindformers.tokenizers.backend import TokenizedText, whole
 
 SPACE = "▁"
 WITHOUT_DUMMY_PREFIX = b"\x1a\x02\x18\x00"
@@ -89,11 +89,11 @@ class SentencePieceBackend:
 
     def encode_ids(self, texts: Sequence[str]) -> List[List[int]]:
         """Return the ids of each text."""
-        return [[item for part in self._parts(text) for item in self._part_ids(*part)] for text in texts]
+        return [[item for part in self._parts(text) for item in self._part_ids(*part)] for text in whole(texts)]
 
     def encode(self, texts: Sequence[str]) -> List[TokenizedText]:
         """Return ids and offsets of each text."""
-        rows = [self._encode_one(text) for text in texts]
+        rows = [self._encode_one(text) for text in whole(texts)]
         return [
             TokenizedText(
                 np.array([item[0] for item in row], np.int32),

@@ -145,3 +145,15 @@ def test_a_template_that_is_no_text_is_refused(byte_level):
     (byte_level / "chat_template.jinja").write_bytes(b"\xff")
     with pytest.raises(DataError, match="chat_template.jinja: not readable as a template"):
         RobertaTokenizer.from_pretrained(byte_level)
+
+
+def test_a_text_of_half_a_character_is_refused_and_shown(byte_level):
+    write_t5_model(byte_level / "spiece.model")
+    for tokenizer in (
+        RobertaTokenizer.from_pretrained(byte_level),
+        T5Tokenizer(byte_level / "spiece.model", extra_ids=0),
+    ):
+        with pytest.raises(DataError, match=r"'a.ud83d' is no text of whole characters"):
+            tokenizer.encode_batch(["the", "a\ud83d"])
+        with pytest.raises(DataError, match=r"'a.ud83d' is no text of whole characters"):
+            tokenizer("a\ud83d")
