@@ -24,8 +24,10 @@ SHOWN_REJECTIONS = 5
 SHOWN_TEXT = 80
 UTF8_BOM = b"\xef\xbb\xbf"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
-NO_UTF8 = re.compile("[\udc80-\udcff]")
-"""What Python puts for bytes that are not UTF-8 when it decodes with "surrogateescape"."""
+NO_UTF8 = re.compile("[\ud800-\udfff]")
+"""Half a character, as an escape in JSON may write it, or what Python puts for a byte with "surrogateescape"."""
+BYTES = range(0xDC80, 0xDD00)
+"""Of these, what stands for a byte."""
 CUT_OFF = "unexpected end of data"
 """What the csv module says of a quote that the file never closes."""
 ARROW_SUFFIXES = (".parquet", ".arrow")
@@ -34,6 +36,8 @@ SPLIT_NAMES = {
     "dev": ("dev", "validation", "valid", "val", "eval"),
     "eval": ("dev", "validation", "valid", "val", "eval"),
     "test": ("test",),
+    "dev_matched": ("dev_matched", "validation_matched", "dev", "validation"),
+    "dev_mismatched": ("dev_mismatched", "validation_mismatched"),
 }
 """Names under which a folder may hold a split, the likeliest first."""
 
@@ -227,10 +231,14 @@ def unreadable(row: Row, columns: Sequence[str] = ()) -> str:
 
 
 def _foreign_byte(value: Any) -> str:
-    """Return the first byte that is not UTF-8 and its place in a text, or in a text within a list or object; or ""."""
+    """Return what is first not UTF-8 and its place in a text, or in a text within a list or object; or ""."""
     if isinstance(value, str):
         found = None if value.isascii() else NO_UTF8.search(value)
-        return f"byte 0x{ord(found.group()) - 0xDC00:02x} at character {found.start()}" if found else ""
+        if found is None:
+            return ""
+        code = ord(found.group())
+        what = f"byte 0x{code - 0xDC00:02x}" if code in BYTES else f"half a character (\\u{code:04x})"
+        return f"{what} at character {found.start()}"
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return next(filter(None, map(_foreign_byte, inner)), "")
 
@@ -285,7 +293,7 @@ def _read_csv(place: Path, rejections: Rejections, header: Optional[Sequence[str
                     f"{place}:{number}: a quote that opens in this row is never closed, so the rest of the file is "
                     "no row; close it, or write two quotes for one that is part of a text"
                 ) from None
-            rejections.add(f"{place}:{number}", f"no CSV row ({error}); a quote in it may not be closed")
+            _reject_lines(place, number, reader.line_num, f"no CSV row ({error}); is a quote not closed?", rejections)
             continue
         if fields is None:
             return
@@ -294,9 +302,16 @@ def _read_csv(place: Path, rejections: Rejections, header: Optional[Sequence[str
         if not names:
             names = _checked_header(place, fields)
         elif len(fields) != len(names):
-            rejections.add(f"{place}:{number}", _wrong_count(fields, names))
+            _reject_lines(place, number, reader.line_num, _wrong_count(fields, names), rejections)
         else:
             yield Row(f"{place}:{number}", dict(zip(names, fields)))
+
+
+def _reject_lines(place: Path, first: int, last: int, reason: str, rejections: Rejections) -> None:
+    """Reject all lines that a broken row took in: after an open quote these are rows of their own, and they count."""
+    taken = f", in the row that begins in line {first}" if last > first else ""
+    for number in range(first, last + 1):
+        rejections.add(f"{place}:{number}", reason + taken)
 
 
 def _checked_header(place: Path, names: List[str]) -> List[str]:
@@ -342,7 +357,7 @@ def _read_json_lines(place: Path, rejections: Rejections, header: Optional[Seque
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             rejections.add(f"{place}:{number}", f"no JSON ({error}): {line[:SHOWN_TEXT]!r}")
             continue
         if isinstance(value, dict):

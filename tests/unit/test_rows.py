@@ -93,6 +93,13 @@ BAD_ROWS = {
     ),
     "bytes that are not utf-8": ("rows.tsv", b"text\tlabel\ncaf\xe9\tx\ngood\tx\n", "rows.tsv:2", "byte 0xe9 at char"),
     "a line that is no json": ("rows.jsonl", '{"text": "good"}\n{"text": \n', "rows.jsonl:2", "no JSON (Expecting"),
+    "half a character": (
+        "rows.jsonl",
+        '{"text": "good"}\n{"text": "b\\ud83d"}',
+        "rows.jsonl:2",
+        r"half a character (\ud8",
+    ),
+    "a line nested too deep": ("rows.jsonl", '{"text": "good"}\n' + "[" * 99999, "rows.jsonl:2", "no JSON (maximum"),
     "a line that is no object": ("rows.jsonl", '{"text": "good"}\n[1]\n', "rows.jsonl:2", "no JSON object: '[1]'"),
     "an item that is no object": ("rows.json", '[{"text": "good"}, 3]', "rows.json[1]", "no JSON object: '3'"),
     "an object without a column": ("rows.jsonl", '{"text": "good"}\n{"txt": 1}\n', "rows.jsonl:2", "'text' is missing"),
@@ -109,6 +116,15 @@ def test_a_row_that_cannot_be_read_is_rejected_with_its_place_and_the_others_sta
     assert places(rejections.rows) == [place] and reason in rejections.rows[0].reason
     with pytest.raises(DataError, match="rows"):
         list(read_rows(file, ("text",)))
+
+
+@pytest.mark.parametrize("row", ['"open,x\na,x\nb,x\nc "d" e,x', '"open,x\na,x\nb,x\nc",x,y'])
+def test_every_line_that_an_open_quote_took_in_is_rejected(tmp_path, row):
+    file = written(tmp_path, "rows.csv", f"text,label\n{row}\ngood,x\n")
+    rejections = Rejections(str(file))
+    assert [item.values["text"] for item in read_rows(file, rejections=rejections)] == ["good"]
+    assert places(rejections.rows) == [f"rows.csv:{line}" for line in (2, 3, 4, 5)]
+    assert all("in the row that begins in line 2" in item.reason for item in rejections.rows)
 
 
 BAD_FILES = {
