@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
 
 from mindformers.data.cache import file_digest
-from mindformers.data.rows import Rejection, Rejections, log_rejections
+from mindformers.data.rows import Rejection, Rejections, Row, log_rejections, unreadable
 from mindformers.errors import DataError, UsageError, counted
 
 SPLITS = ("train", "dev")
@@ -69,10 +69,11 @@ def squad_file(path: Union[str, Path], split: str, unanswerable: bool = False) -
 def read_squad(path: Union[str, Path], split: str, unanswerable: bool = False) -> SquadRows:
     """Read a split and check every row; rejected rows are returned, counted and logged.
 
-    A row without answers is rejected unless questions may be `unanswerable`, one whose `is_impossible` contradicts its
-    answers always. Of "train", a row is also rejected when an answer does not stand at its `answer_start`; of "dev",
-    a question is scored against answer texts, so that is only logged, but an id that was seen before is rejected.
-    Raises DataError when the file is missing, is no SQuAD file, or when no row is left.
+    A row with an empty text is rejected. So is one without answers, unless questions may be `unanswerable`, and always
+    one whose `is_impossible` contradicts its answers. Of "train", a row is also rejected when an answer does not stand
+    at its `answer_start`; of "dev", a question is scored against answer texts, so that is only logged, but an id that
+    was seen before is rejected.
+    Raises DataError when the file is missing, is no SQuAD file, or when too many rows are rejected.
     """
     file = squad_file(path, split, unanswerable)
     examples: List[Example] = []
@@ -80,7 +81,7 @@ def read_squad(path: Union[str, Path], split: str, unanswerable: bool = False) -
     misplaced: List[Rejection] = []
     seen: Set[str] = set()
     for title, example, impossible in rows_of(file, load_json(file)):
-        problem = check_answers(example, impossible, unanswerable)
+        problem = check_texts(example) or check_answers(example, impossible, unanswerable)
         misplacement = check_places(example)
         if problem or misplacement and split == "train":
             rejected.add(place_of(example, title), problem or misplacement)
@@ -91,10 +92,7 @@ def read_squad(path: Union[str, Path], split: str, unanswerable: bool = False) -
                 misplaced.append(Rejection(place_of(example, title), misplacement))
             examples.append(example)
         seen.add(example.id)
-    # A question more or less changes no other, so no share of them stops the run.
-    rejected.close(
-        len(rejected) + len(examples), max_bad_share=1.0, accepted=f"Give a SQuAD {VERSIONS[unanswerable]} {split} file"
-    )
+    rejected.close(len(rejected) + len(examples), accepted=f"Give a SQuAD {VERSIONS[unanswerable]} {split} file")
     log_rejections(
         f"{file}: {counted(len(misplaced), 'question')} kept although an answer is misplaced; scoring compares texts",
         misplaced,
@@ -228,6 +226,13 @@ def kind_of(value: object) -> str:
 def place_of(example: Example, title: str) -> str:
     """Return what a question is called in messages."""
     return f"question {example.id!r} of {title!r}"
+
+
+def check_texts(example: Example) -> str:
+    """Return which of the texts cannot be used, and why, or ""."""
+    texts = {"context": example.context, "question": example.question}
+    blank = next((f"the {name} is empty" for name, text in texts.items() if not text.strip()), "")
+    return blank or unreadable(Row(example.id, texts))
 
 
 def check_answers(example: Example, impossible: Optional[bool], unanswerable: bool) -> str:

@@ -29,6 +29,8 @@ def written(folder, content, name="train-v1.1.json"):
 
 BERLIN = {"text": "Berlin", "answer_start": 34}
 SHIFTED = {"text": "Berlin", "answer_start": 33}
+MANY = [row([BERLIN], f"good{index}") for index in range(100)]
+"""Beside which one bad row does not stop a run."""
 
 
 @pytest.fixture
@@ -57,12 +59,12 @@ def test_the_published_files_are_read_whole(data_dir):
 
 
 def test_a_misplaced_answer_is_rejected_in_training_with_the_text_found_there(tmp_path, warnings):
-    written(tmp_path, squad(row([SHIFTED]), row([BERLIN], "q2")))
+    written(tmp_path, squad(row([SHIFTED]), *MANY))
     examples, rejected = read_squad(tmp_path, "train")
-    assert [item.id for item in examples] == ["q2"]
+    assert [item.id for item in examples] == [item["id"] for item in MANY]
     assert rejected[0].place == "question 'q1' of 'People'"
     assert "not at character 33, where ' Berli' stands" in rejected[0].reason and "stands at 34" in rejected[0].reason
-    assert "1 of 2 questions rejected" in warnings.text and "'q1' of 'People'" in warnings.text
+    assert "1 of 101 questions rejected" in warnings.text and "'q1' of 'People'" in warnings.text
 
 
 def test_a_misplaced_answer_is_kept_for_scoring_and_logged(tmp_path, warnings):
@@ -78,28 +80,49 @@ def test_a_row_without_answers_is_rejected(tmp_path, answers, split):
     unanswered = row(answers, "bare")
     if answers is None:
         del unanswered["answers"]
-    file = written(tmp_path, squad(unanswered, row([BERLIN])))
+    file = written(tmp_path, squad(unanswered, *MANY))
     examples, rejected = read_squad(file, split)
-    assert [item.id for item in examples] == ["q1"]
+    assert [item.id for item in examples] == [item["id"] for item in MANY]
     assert "no answers" in rejected[0].reason
 
 
 def test_a_negative_start_does_not_count_from_the_end(tmp_path):
-    file = written(tmp_path, squad(row([{"text": "Berlin", "answer_start": -7}]), row([BERLIN], "q2")))
+    file = written(tmp_path, squad(row([{"text": "Berlin", "answer_start": -7}]), *MANY))
     assert [item.place for item in read_squad(file, "train").rejected] == ["question 'q1' of 'People'"]
 
 
 def test_an_id_that_occurs_twice_is_scored_once(tmp_path):
-    file = written(tmp_path, squad(row([BERLIN]), row([BERLIN])))
+    file = written(tmp_path, squad(row([BERLIN], "good0"), *MANY))
     examples, rejected = read_squad(file, "dev")
-    assert len(examples) == 1 and "occurs twice" in rejected[0].reason
+    assert len(examples) == 100 and "occurs twice" in rejected[0].reason
 
 
 def test_only_the_first_rejections_are_logged_one_by_one(tmp_path, warnings):
-    file = written(tmp_path, squad(*(row([SHIFTED], f"q{index}") for index in range(20)), row([BERLIN], "good")))
+    file = written(tmp_path, squad(*(row([SHIFTED], f"q{index}") for index in range(20)), *MANY * 20))
     assert len(read_squad(file, "train").rejected) == 20
-    assert "20 of 21 questions rejected" in warnings.text
+    assert "20 of 2020 questions rejected" in warnings.text
     assert "'q4'" in warnings.text and "'q5'" not in warnings.text
+
+
+def test_too_many_rejected_rows_stop_the_run(tmp_path):
+    file = written(tmp_path, squad(row([SHIFTED]), row([], "bare"), *MANY))
+    with pytest.raises(DataError, match="2 of 102 questions rejected, more than 1%") as error:
+        read_squad(file, "train")
+    assert "question 'q1' of 'People'" in str(error.value) and "need version_2_with_negative" in str(error.value)
+
+
+@pytest.mark.parametrize("question, reason", [(" ", "the question is empty"), ("a\ud83d", "half a character")])
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_a_question_that_is_no_text_is_rejected(tmp_path, question, reason, split):
+    file = written(tmp_path, squad(row([BERLIN], question=question), *MANY))
+    examples, (rejected,) = read_squad(file, split)
+    assert len(examples) == 100
+    assert rejected.place == "question 'q1' of 'People'" and reason in rejected.reason
+
+
+def test_an_empty_context_is_rejected(tmp_path):
+    with pytest.raises(DataError, match="the context is empty"):
+        read_squad(written(tmp_path, squad(row([BERLIN]), context=" ")), "dev")
 
 
 def test_a_file_whose_rows_are_all_rejected_is_an_error(tmp_path):
