@@ -7,7 +7,7 @@ stand in the hub's order, which is that of the digits where a file holds digits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Optional, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
 from mindformers.errors import UnknownNameError
 
@@ -30,8 +30,8 @@ class GlueTask:
     """Names in `evaluate.glue.SCORES`."""
     header: Optional[Tuple[str, ...]] = None
     """Columns of a file that has no header line."""
-    dev_files: Tuple[str, ...] = ()
-    """Names of the development split, where it is not called dev."""
+    dev_stage: str = "dev"
+    """Which of `rows.SPLIT_NAMES` is the development split."""
     span: Optional[Tuple[float, float]] = None
     """Smallest and largest number that a label may be."""
 
@@ -63,7 +63,7 @@ GLUE: Dict[str, GlueTask] = {
         ("entailment", "neutral", "contradiction"),
         label="gold_label",
         hub_texts=("premise", "hypothesis"),
-        dev_files=("dev_matched.tsv",),
+        dev_stage="dev_matched",
     ),
     "qnli": GlueTask(("question", "sentence"), ENTAILMENT),
     "rte": GlueTask(("sentence1", "sentence2"), ENTAILMENT),
@@ -78,3 +78,9 @@ def glue_task(name: str) -> GlueTask:
     if plain not in GLUE:
         raise UnknownNameError("GLUE task", name, GLUE)
     return GLUE[plain]
+
+
+def pair_task(labels: Sequence[str]) -> Optional[GlueTask]:
+    """Return a task on pairs of texts with these labels, in whatever order and case; None when there is none."""
+    names = {label.lower() for label in labels}
+    return next((task for task in GLUE.values() if len(task.texts) == 2 and names and names == set(task.labels)), None)

@@ -12,7 +12,7 @@ import numpy as np
 
 from mindformers.data.arrow_rows import class_names
 from mindformers.data.glue import GlueTask, glue_task
-from mindformers.data.rows import ARROW_SUFFIXES, Rejections, Row, read_rows, split_path
+from mindformers.data.rows import ARROW_SUFFIXES, Rejections, Row, read_rows, split_path, unreadable
 from mindformers.errors import DataError, UsageError, counted
 from mindformers.log import logger
 
@@ -74,6 +74,8 @@ class LabelRule:
         """Return why a value is no label, or ""."""
         if value is None or value != value or isinstance(value, str) and not value.strip():
             return "it has no label"
+        if isinstance(value, (list, dict)):
+            return f"the label {value!r} is neither text nor a number"
         if self.is_number:
             number = as_number(value)
             if number is None:
@@ -129,8 +131,8 @@ class TextClassificationDataLoader:
     @property
     def file(self) -> Path:
         """The file or saved folder of the split. Raises DataError when there is none."""
-        names = self.glue.dev_files if self.glue is not None and self.stage == "dev" else ()
-        return split_path(self.dataset_dir, self.stage, names)
+        stage = self.glue.dev_stage if self.glue is not None and self.stage == "dev" else self.stage
+        return split_path(self.dataset_dir, stage)
 
     def read(self, rule: LabelRule, columns: Optional[Columns] = None) -> LabelledTexts:
         """Return the usable rows; `columns` are those of an earlier split. Raises DataError."""
@@ -167,10 +169,12 @@ class TextClassificationDataLoader:
 def columns_of(source: str, row: Row, label: str = LABEL_COLUMN) -> Columns:
     """Return the columns of a table by its first row: the label's, and the first one or two others that hold text.
 
+    Of two columns, the other one holds text whatever stands in the first row.
     Raises DataError when there is no such column.
     """
     texts = [name for name, value in row.values.items() if isinstance(value, str) and as_number(value) is None]
-    texts = [name for name in texts if name != label][:2]
+    others = [name for name in row.values if name != label]
+    texts = [name for name in texts if name != label][:2] or (others if len(others) == 1 else [])
     if label not in row.values or not texts:
         raise DataError(
             f"{source}: the columns are {', '.join(map(repr, row.values))}; needed are that of "
@@ -208,7 +212,7 @@ def collect(rows: Iterable[Row], columns: Columns, rule: LabelRule, rejections: 
     texts: List[Tuple[str, ...]] = []
     values: List[Any] = []
     for row in rows:
-        reason = _text_problem(row, columns) or rule.problem(row.values.get(columns.label))
+        reason = unreadable(row) or _text_problem(row, columns) or rule.problem(row.values.get(columns.label))
         if reason:
             rejections.add(row.place, reason)
         else:

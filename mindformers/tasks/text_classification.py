@@ -14,7 +14,7 @@ import numpy as np
 
 from mindformers.config.schema import RunConfig
 from mindformers.data.cache import default_cache
-from mindformers.data.glue import GlueTask, glue_task
+from mindformers.data.glue import GlueTask, glue_task, pair_task
 from mindformers.data.labelled_texts import (
     Columns,
     LabelledTexts,
@@ -298,8 +298,9 @@ class TextClassificationTask(Task):
         return text, pair
 
     def _known_texts(self) -> Optional[int]:
-        """Return how many texts a row of this task has, None where nobody said."""
-        known = self.columns.texts if self.columns is not None else self.glue.texts if self.glue is not None else None
+        """Return how many texts a row of this task has, None where nobody said and the labels do not tell."""
+        glue = self.glue or pair_task(self.labels or ())
+        known = self.columns.texts if self.columns is not None else glue.texts if glue is not None else None
         return None if known is None else len(known)
 
     def predict(

@@ -106,6 +106,17 @@ def test_the_mismatched_split_of_mnli_is_a_stage(tmp_path):
         assert loader.read(rule_of(glue_task("mnli"))).labels.tolist() == [index]
 
 
+@pytest.mark.parametrize("ending", [".jsonl", ".csv"])
+def test_the_splits_of_mnli_have_the_hubs_names_in_its_copies(ending, tmp_path):
+    for name, label in (("matched", 1), ("mismatched", 2)):
+        row = {**HUB["mnli"], "label": label}
+        lines = [json.dumps(row)] if ending == ".jsonl" else [",".join(row), ",".join(map(str, row.values()))]
+        table(tmp_path, lines, f"validation_{name}{ending}")
+    for stage, index in (("dev", 1), ("dev_matched", 1), ("dev_mismatched", 2)):
+        loader = TextClassificationDataLoader(tmp_path, stage, task_name="mnli")
+        assert loader.read(rule_of(glue_task("mnli"))).labels.tolist() == [index]
+
+
 def test_labels_stand_in_the_order_of_the_hub():
     """The class names of the data set nyu-mll/glue, which its label numbers stand for."""
     entailment = ("entailment", "not_entailment")
@@ -249,6 +260,18 @@ def test_a_score_must_be_a_number_within_the_tasks_span(tmp_path):
             examples_from([{"text": "a", "label": value}], rule_of(stsb))
 
 
+def test_a_label_is_neither_a_list_nor_an_object():
+    for value in (["good"], {"good": 1}):
+        with pytest.raises(DataError, match="row 0: the label .*good.* is neither text nor a number"):
+            examples_from([{"text": "a", "label": value}], LabelRule())
+
+
+@pytest.mark.parametrize("first", ["1984\tyes", " \tyes"])
+def test_of_two_columns_the_other_one_holds_the_text_whatever_stands_in_the_first_row(tmp_path, first):
+    found = read(table(tmp_path, ["text\tlabel", first, *["good\tyes"] * 150]))
+    assert found.columns.texts == ("text",) and found.texts[-1] == "good"
+
+
 def test_the_hubs_secret_labels_are_no_labels():
     with pytest.raises(DataError, match="kept secret"):
         examples_from([{"text": "a", "label": -1}], LabelRule(("no", "yes")))
@@ -257,6 +280,8 @@ def test_the_hubs_secret_labels_are_no_labels():
 def test_a_dataset_that_gives_no_mappings_says_what_it_should_give():
     with pytest.raises(DataError, match="it must give mappings such as"):
         examples_from(["just text"], LabelRule())
+    with pytest.raises(DataError, match="row 0: half a character .* of 'text' is not UTF-8"):
+        examples_from([{"text": "a\ud83d", "label": 1}], LabelRule())
     with pytest.raises(DataError, match="row 0: 'text' is 3, it must be text"):
         examples_from([{"text": 3, "label": "x"}], LabelRule(), Columns(("text",), "label"))
 

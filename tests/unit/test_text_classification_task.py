@@ -353,3 +353,18 @@ def test_a_model_with_other_outputs_than_labels_is_refused_at_prediction(tokeniz
 @pytest.fixture(autouse=True)
 def infos(caplog):
     caplog.set_level(logging.INFO, logger="mindformers")
+
+
+@pytest.mark.parametrize("labels", [("contradiction", "entailment", "neutral"), ("ENTAILMENT", "NOT_ENTAILMENT")])
+def test_the_labels_of_a_task_on_pairs_tell_that_a_text_holds_two(tokenizer, labels):
+    task = TextClassificationTask(tokenizer, 16, num_labels=len(labels))
+    task.adopt_labels(labels)
+    assert task.parse("the meal - was good") == ("the meal", "was good")
+    with pytest.raises(DataError, match="has no ' - ' between the two texts"):
+        task.parse("the meal")
+
+
+def test_labels_of_single_texts_leave_hyphens_alone(tokenizer):
+    task = TextClassificationTask(tokenizer, 16, num_labels=2)
+    task.adopt_labels(("negative", "positive"))
+    assert task.parse("the meal - was good") == ("the meal - was good", None)
