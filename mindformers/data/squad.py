@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple, Union
 
 from mindformers.data.cache import file_digest
 from mindformers.data.rows import Rejection, Rejections, Row, log_rejections, unreadable
@@ -129,29 +129,37 @@ class SQuADDataLoader:
         }
 
 
-def examples_from(rows: Iterable[object]) -> List[Example]:
+def examples_from(rows: Iterable[object], split: str = "train", unanswerable: bool = False) -> List[Example]:
     """Return rows of a user's own dataset, `Example`s or mappings with id, question, context, answers, as examples.
 
-    `answers` is a list of {"text", "answer_start"} or of (text, start). Raises DataError that names the row.
+    `answers` is a list of {"text", "answer_start"} or of (text, start). Raises DataError that names the row,
+    also for one that `read_squad` would reject.
     """
     examples = []
+    for number, example in enumerate(_examples_of(rows)):
+        problem = check_texts(example) or check_answers(example, None, unanswerable)
+        if problem or split == "train" and check_places(example):
+            raise DataError(f"row {number} of the dataset: {problem or check_places(example)}")
+        examples.append(example)
+    return examples
+
+
+def _examples_of(rows: Iterable[object]) -> Iterator[Example]:
     for number, row in enumerate(rows):
         if isinstance(row, Example):
-            examples.append(row)
+            yield row
             continue
         try:
             answers = tuple(
                 (item["text"], item["answer_start"]) if isinstance(item, dict) else tuple(item)
                 for item in row.get("answers", ())
             )
-            example = Example(str(row.get("id", number)), row["question"], row["context"], answers)
+            yield Example(str(row.get("id", number)), row["question"], row["context"], answers)
         except (AttributeError, KeyError, TypeError) as error:
             raise DataError(
                 f"row {number} of the dataset is no question-answering row ({error!r}); it needs question, "
                 "context and answers, each answer with text and answer_start"
             ) from error
-        examples.append(example)
-    return examples
 
 
 def load_json(file: Path) -> Dict[str, object]:
@@ -231,8 +239,12 @@ def place_of(example: Example, title: str) -> str:
 def check_texts(example: Example) -> str:
     """Return which of the texts cannot be used, and why, or ""."""
     texts = {"context": example.context, "question": example.question}
-    blank = next((f"the {name} is empty" for name, text in texts.items() if not text.strip()), "")
-    return blank or unreadable(Row(example.id, texts))
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            return f"the {name} is {text!r}, it must be text"
+        if not text.strip():
+            return f"the {name} is empty"
+    return unreadable(Row(example.id, texts))
 
 
 def check_answers(example: Example, impossible: Optional[bool], unanswerable: bool) -> str:

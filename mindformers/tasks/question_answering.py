@@ -162,7 +162,7 @@ class QuestionAnsweringTask(Task):
             source = SQuADDataLoader(source, split, version_2_with_negative=self.windows.unanswerable)
         labelled = split == "train"
         if not isinstance(source, SQuADDataLoader):
-            examples = examples_from(source)
+            examples = examples_from(source, split, self.windows.unanswerable)
             return examples, build_features(examples, self.tokenizer, self.windows, labelled)
         examples = source.examples()
         key = (

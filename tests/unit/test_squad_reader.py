@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from mindformers.data.squad import Example, read_squad, squad_file
+from mindformers.data.squad import Example, examples_from, read_squad, squad_file
 from mindformers.errors import DataError
 
 CONTEXT = "My name is Wolfgang and I live in Berlin."
@@ -174,3 +174,24 @@ def test_a_missing_folder_and_a_missing_file_are_told_apart(tmp_path):
 def test_an_unknown_split_is_refused(tmp_path):
     with pytest.raises(DataError, match="'test'; accepted are 'train' and 'dev'"):
         squad_file(tmp_path, "test")
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"answers": [SHIFTED]}, "not at character 33, where ' Berli' stands"),
+        ({"answers": []}, "it has no answers"),
+        ({"question": ""}, "the question is empty"),
+        ({"question": None}, "the question is None, it must be text"),
+        ({"context": " "}, "the context is empty"),
+    ],
+)
+def test_a_row_of_the_users_own_that_cannot_be_used_is_named_with_the_reason(change, reason):
+    good = {**row([BERLIN]), "context": CONTEXT}
+    assert len(examples_from([good])) == 1
+    with pytest.raises(DataError, match=f"row 1 of the dataset: .*{reason}"):
+        examples_from([good, {**good, **change}])
+
+
+def test_a_misplaced_answer_of_the_users_own_counts_in_scoring_by_its_text():
+    assert len(examples_from([{**row([SHIFTED]), "context": CONTEXT}], "dev")) == 1
