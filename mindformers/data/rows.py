@@ -293,7 +293,7 @@ def _read_csv(place: Path, rejections: Rejections, header: Optional[Sequence[str
                     f"{place}:{number}: a quote that opens in this row is never closed, so the rest of the file is "
                     "no row; close it, or write two quotes for one that is part of a text"
                 ) from None
-            _reject_lines(place, number, reader.line_num, f"no CSV row ({error}); is a quote not closed?", rejections)
+            _reject_lines(place, number, reader.line_num, f"no CSV row ({error}); a quote may be open", rejections)
             continue
         if fields is None:
             return
