@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Sequence
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 from mindspore.train import Metric
@@ -13,7 +13,7 @@ from mindformers.data.squad import Example
 from mindformers.errors import DataError
 from mindformers.evaluate.spans import Answer, Candidates, SpanSettings, merged, question_answers, window_candidates
 from mindformers.evaluate.squad import score
-from mindformers.evaluate.squad_v2 import score_with_unanswerable
+from mindformers.evaluate.squad_v2 import null_margin, score_with_unanswerable
 
 
 class SpanMetric(Metric):
@@ -65,6 +65,25 @@ class SpanMetric(Metric):
     def predictions(self) -> Dict[str, str]:
         """Return the best answer text of every question of which a window was seen, by id; "" when it has no span."""
         return {identity: answers[0].text if answers else "" for identity, answers in self.answers().items()}
+
+    def details(self) -> Dict[str, Dict[str, Any]]:
+        """Return what an evaluation also writes, each by id: best answers and n-best lists.
+
+        Where questions may have no answer, `null_odds` says by how much "no answer" scores above the best span, None
+        where there is no span.
+        """
+        answers = self.answers()
+        found: Dict[str, Dict[str, Any]] = {"predictions": self.predictions()}
+        found["nbest_predictions"] = {
+            identity: [
+                {"text": item.text, "probability": item.score, "start": item.start, "end": item.end} for item in items
+            ]
+            for identity, items in answers.items()
+        }
+        if self._settings.null_threshold is not None:
+            margins = {identity: null_margin(items)[0] for identity, items in answers.items()}
+            found["null_odds"] = {name: margin if np.isfinite(margin) else None for name, margin in margins.items()}
+        return found
 
     def result(self) -> Dict[str, float]:
         """Return exact_match, f1 (0 to 100), scored and total; more where questions may have no answer."""

@@ -15,11 +15,16 @@ class EvaluateRunner(Session):
     """Scores the restored model."""
 
     def run(self) -> Dict[str, Any]:
-        """Return the scores; they are written to eval_results.json too."""
+        """Return the scores; they are written to eval_results.json too, and details of the metric beside them."""
         banner("Start Evaluation")
         scores = self.evaluate()
         if self.context.rank == 0:
-            file = self.folder.path / METRICS
-            file.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
-            logger.info("scores are in %s", file)
+            self._write(METRICS, scores)
+            for name, content in self.details.items():
+                self._write(f"eval_{name}.json", content)
+            logger.info("scores are in %s", self.folder.path / METRICS)
         return scores
+
+    def _write(self, name: str, content: Any) -> None:
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        (self.folder.path / name).write_text(text, encoding="utf-8")

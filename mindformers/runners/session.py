@@ -165,7 +165,10 @@ class Session:
         return self.task.eval_cell(self.model, tuple(self.data.evaluation.features.columns))
 
     def evaluate(self) -> Dict[str, Any]:
-        """Score the model on the evaluation data and log the result; the model's training flag stays as it was."""
+        """Score the model on the evaluation data and log the result; the model's training flag stays as it was.
+
+        What the metric has beside scores stands in `self.details` afterwards.
+        """
         metric = self.given.metric
         if metric is None:
             metric = self.task.metric(self.data.evaluation)
@@ -177,6 +180,7 @@ class Session:
             )
         finally:
             self.model.set_train(training)
+        self.details = metric.details() if hasattr(metric, "details") else {}
         scores = result[self.task.metric_name]
         counts = {key: scores.pop(key) for key in ("scored", "total") if isinstance(scores, dict) and key in scores}
         if counts:

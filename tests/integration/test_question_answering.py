@@ -34,11 +34,19 @@ def test_a_tiny_twin_runs_in_all_modes(family, corpus, vocabulary, tmp_path):
     )
     assert "scored 40 of 40" in tuned.stderr
     evaluated = run_script(*common, "--run_mode", "eval")
+    predictions, lists = (written(tmp_path, name) for name in ("predictions", "nbest_predictions"))
+    assert len(predictions) == len(lists) == 40
+    assert all(best[0]["text"] == predictions[name] for name, best in lists.items())
     last = [line for line in tuned.stderr.splitlines() if "QA Metric =" in line][-1]
     assert last.split("QA Metric =")[1] in evaluated.stderr
     run_script(*common, "--run_mode", "predict", "--predict_data", ASKED)
     answer = json.loads((sorted((tmp_path / "runs").glob("*-predict"))[-1] / "results.txt").read_text())
     assert ASKED[answer["start"] : answer["end"]] == answer["text"]
+
+
+def written(output, name):
+    """Return what the newest evaluation wrote beside its scores."""
+    return json.loads((sorted((output / "runs").glob("*-eval"))[-1] / f"eval_{name}.json").read_text())
 
 
 def with_questions_of_others(content):
@@ -65,6 +73,10 @@ def test_questions_without_an_answer_train_evaluate_and_predict(corpus, vocabula
     trained = run_script(*common, "--run_mode", "train", "--epochs", "1", "--do_eval")
     assert f"scored {counts['dev']} of {counts['dev']}" in trained.stderr
     assert "'NoAns_f1':" in trained.stderr and "'best_f1_thresh':" in trained.stderr
+    run_script(*common, "--run_mode", "eval")
+    odds, predictions = written(tmp_path, "null_odds"), written(tmp_path, "predictions")
+    assert len(odds) == counts["dev"]
+    assert all((predictions[name] == "") == (odd is None or odd > 0) for name, odd in odds.items())
     never = run_script(
         *common, "--run_mode", "predict", "--predict_data", ASKED, "--metric.null_score_diff_threshold=-99"
     )
