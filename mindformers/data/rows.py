@@ -31,6 +31,8 @@ BYTES = range(0xDC80, 0xDD00)
 CUT_OFF = "unexpected end of data"
 """What the csv module says of a quote that the file never closes."""
 ARROW_SUFFIXES = (".parquet", ".arrow")
+ONLY_SHARD = "-00000-of-00001.parquet"
+"""Behind the name of a split that a data set of the hub holds in one file."""
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "dev": ("dev", "validation", "valid", "val", "eval"),
@@ -125,7 +127,7 @@ def split_path(path: Union[str, Path], split: str, names: Sequence[str] = ()) ->
     if not place.exists():
         raise DataError(f"{place}: no such {'file' if place.suffix else 'folder'}; give a file or a folder of splits")
     stems = SPLIT_NAMES.get(split, (split,))
-    endings = ("", *(f"{suffix}{packed}" for suffix in READERS for packed in ("", ".gz")), *ARROW_SUFFIXES)
+    endings = ("", *(f"{suffix}{packed}" for suffix in READERS for packed in ("", ".gz")), *ARROW_SUFFIXES, ONLY_SHARD)
     for name in (*names, *(f"{stem}{ending}" for stem in stems for ending in endings)):
         found = place / name
         if found.is_file() or (found / "state.json").is_file():

@@ -184,7 +184,9 @@ def test_a_source_without_a_usable_row_is_an_error():
         empty.close(total=1, max_bad_share=1.0)
 
 
-@pytest.mark.parametrize("name", ["dev.tsv", "validation.csv", "val.jsonl.gz", "dev_matched.tsv"])
+@pytest.mark.parametrize(
+    "name", ["dev.tsv", "validation.csv", "val.jsonl.gz", "dev_matched.tsv", "validation-00000-of-00001.parquet"]
+)
 def test_a_split_is_found_in_a_folder_under_its_usual_names(tmp_path, name):
     file = written(tmp_path, name, "x")
     assert split_path(tmp_path, "dev", ("dev_matched.tsv",)) == file
