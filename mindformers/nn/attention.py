@@ -21,9 +21,13 @@ from mindformers.nn.rope import Rotate
 class PlacedAttend(nn.Cell):
     """softmax(scale q k^T + biases) v (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1), with dropout at a rate.
 
-    Two biases exist: one per key (padding, ALiBi), which in float32 is a column more in the product of q and k, and,
-    when `has_score_bias`, one per pair of query and key (causal order, relative positions).
+    Two biases exist: one per key (padding, ALiBi), which on one device in float32 is a column more in the product of q
+    and k, and, when `has_score_bias`, one per pair of query and key (causal order, relative positions).
     """
+
+    joins_key_bias = False
+    """Whether it is that column: MindSpore (2.10) finds no layout for it beside fewer heads of key and value, and
+    gathers the heads of all devices."""
 
     def __init__(
         self, scale: float, has_score_bias: bool = False, rate: float = 0.0, site: int = 0, kind: int = SCORES
@@ -45,7 +49,7 @@ class PlacedAttend(nn.Cell):
     def probabilities(self, q_BNTH, k_BNSH, key_bias, score_bias):
         """Return the softmax, [B, N, T, S], summed in float32."""
         q_BNTH = q_BNTH * self.scale
-        if q_BNTH.dtype == mstype.float32:
+        if self.joins_key_bias and q_BNTH.dtype == mstype.float32:
             bias_BNS1 = ops.broadcast_to(key_bias, k_BNSH.shape[:3] + (1,))
             query = self.join((q_BNTH, ops.ones(q_BNTH.shape[:3] + (1,), q_BNTH.dtype)))
             scores_BNTS = self.scores(query, self.join((k_BNSH, bias_BNS1)))
@@ -78,6 +82,8 @@ class Attend(PlacedAttend):
     the row sums, dS = P (M dO v^T - R) = (P M) (dO v^T) - P R: the mask need not be kept. Probabilities are stated
     once more instead of taken as a second output: in a graph the compiler merges the two.
     """
+
+    joins_key_bias = True
 
     def mask(self, table, probs_BNTS):
         """As `PlacedAttend.mask`, read from a table."""

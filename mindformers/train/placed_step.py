@@ -60,16 +60,19 @@ class PlacedStep(TrainStep):
         self.sum_of_devices = ops.AllReduce()
 
     def differentiated(self, scale, columns):
-        """As in `TrainStep`. In a pipeline the loss is there on the last stage only."""
+        """As in `TrainStep`. In a pipeline the loss is there on the last stage only.
+
+        What is differentiated returns the loss alone: every device has it, so the compiler divides its gradient by
+        their number, but it (2.10) finds no loss in a tuple, and gradients came out that many times too large. And a
+        factor on the loss would stand on no stage.
+        """
         if self.noise is not None:
             columns += (self.noise.row_keys(columns[0].shape[0]),)
-        if not self.accumulates:
-            (_, loss), gradients = self.gradient(scale, *columns)
-            return loss, gradients
         loss = self.loss_cell(*columns)
-        factor = ops.fill(loss.dtype, loss.shape, scale * self.share)  # a factor on the loss would stand on no stage
+        factor = ops.fill(loss.dtype, loss.shape, scale * self.share)
         gradients = self.gradient_of(self.loss_cell, self.weights)(*columns, factor)
-        gradients = self.hyper_map(_taken, self.split, self.sums, gradients)
+        if self.accumulates:
+            gradients = self.hyper_map(_taken, self.split, self.sums, gradients)
         return loss * self.share, gradients
 
     def squares(self, gradients):
