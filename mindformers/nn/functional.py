@@ -98,10 +98,11 @@ def layer_norm(x, weight, bias, operator):
 def rms_norm(x, weight, eps):
     """Return x / rms(x) * weight over the last dimension (Zhang and Sennrich 2019, arXiv:1910.07467), in float32.
 
-    Factors are spread to full size: a broadcasting product on CPU keeps index tables of four times its output.
+    Factors are spread to full size: a broadcasting product on CPU keeps index tables of four times its output. Squares
+    are an operator: where x is a sum over devices, MindSpore's compiler (2.10) gets the gradient of x * x wrong.
     """
     wide = x.astype(mstype.float32)
-    inverse = ops.rsqrt((wide * wide).mean(-1, keep_dims=True) + eps)
+    inverse = ops.rsqrt(ops.square(wide).mean(-1, keep_dims=True) + eps)
     gain = ops.broadcast_to(weight.astype(mstype.float32), x.shape)
     return (wide * ops.broadcast_to(inverse, x.shape) * gain).astype(x.dtype)
 
