@@ -129,13 +129,14 @@ def fit_to_cpu(model: nn.Cell) -> None:
     """Take out of a placed model what MindSpore (2.10) has no means for on a CPU.
 
     It calls no graph within a graph there, which saves compiling and computes the same. And it has no greatest number
-    of several devices: the loss subtracts it from the logits of a row to keep exponentials in range, and the sum of
-    these few logits does.
+    of several devices: where the vocabulary is split the loss subtracts it from the logits of a row, to keep
+    exponentials in range, and the sum of these few logits does.
     """
     model.cell_init_args = ""
     losses = model.head.losses.losses
-    strategy = losses.greatest.in_strategy
-    losses.greatest = ops.ReduceSum(keep_dims=True).shard(strategy)
+    ((rows, words),) = losses.greatest.in_strategy
+    if words > 1:
+        losses.greatest = ops.ReduceSum(keep_dims=True).shard(((rows, words),))
 
 
 def main(folder: Path, names: Iterable[str]) -> None:

@@ -21,7 +21,8 @@ constexpr char kCompiler[] = "libmindspore_frontend.so";
 // Whether `address` lies in the library of the parallel compiler.
 bool IsInCompiler(const void *address) {
   Dl_info place;
-  return dladdr(address, &place) != 0 && place.dli_fname != nullptr && std::strstr(place.dli_fname, kCompiler) != nullptr;
+  if (dladdr(address, &place) == 0 || place.dli_fname == nullptr) return false;
+  return std::strstr(place.dli_fname, kCompiler) != nullptr;
 }
 
 int Compared(const char *left, size_t left_size, const char *right, size_t right_size) {
