@@ -16,6 +16,7 @@ from mindformers.config.places import find_config
 from mindformers.config.source import Layer, from_dict
 from mindformers.errors import CheckpointError, OutputError, UsageError
 from mindformers.models.auto import AutoConfig, class_name
+from mindformers.models.hf_config import OF_OUTPUTS, RUN_FIELDS
 from mindformers.registry import MindFormerModuleType as Type
 from mindformers.run import run
 from mindformers.runners import folders
@@ -160,8 +161,8 @@ class Trainer:
         """Return the model section that a Hugging Face folder describes."""
         config = AutoConfig.from_pretrained(folder)
         head = TASKS[self.task].head if self.task in TASKS else ""
-        options = {key: value for key, value in vars(config).items() if value is not None}
-        options.pop("seq_length", None)  # a matter of the run, not of the weights
+        of_run = RUN_FIELDS - OF_OUTPUTS  # what config.json does not say must not stand above what the caller says
+        options = {key: value for key, value in vars(config).items() if value is not None and key not in of_run}
         section = {
             "arch": {"type": class_name(config, head)},
             "model_config": {"type": type(config).__name__, **options},

@@ -48,6 +48,8 @@ RUN_FIELDS = frozenset(
     }
 )
 """Fields that describe a run and not the weights; they are not written into a Hugging Face config."""
+OF_OUTPUTS = frozenset({"num_labels", "id2label"})
+"""Those of them that a Hugging Face config says in its own way."""
 
 UNNAMED = re.compile(r"LABEL_\d+")
 """What Hugging Face calls an output that nobody named."""

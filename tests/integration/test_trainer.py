@@ -118,6 +118,18 @@ def test_training_arguments_land_in_the_configuration(trainer_class, tmp_path):
     assert trainer.get_last_checkpoint() is None
 
 
+def test_a_folder_says_what_its_weights_are_and_not_how_a_run_computes(trainer_class, tmp_path):
+    from mindformers import BertConfig
+
+    BertConfig(hidden_size=32, num_attention_heads=2, num_hidden_layers=3).save_pretrained(tmp_path / "model")
+    wanted = {"type": "BertConfig", "compute_dtype": "bfloat16", "param_init_type": "bfloat16", "num_hidden_layers": 5}
+    args = {"model": {"model_config": wanted}}
+    trainer = trainer_class(task="question_answering", model=str(tmp_path / "model"), args=args)
+    text = trainer.save_config(tmp_path / "saved.yaml").read_text()
+    assert "compute_dtype: bfloat16" in text and "param_init_type: bfloat16" in text
+    assert "num_hidden_layers: 3" in text
+
+
 def test_a_run_may_start_in_a_process_that_has_computed_already():
     script = (
         "import numpy as np, mindspore as ms\n"
