@@ -78,16 +78,14 @@ class Trained:
 
 JOBS = {
     "gpt2": Trained("GPT2LMHeadModel", "GPT2Config", {**PLAIN, "n_positions": LENGTH, "n_embd": 64, **NO_DROPOUT}),
-    "llama": Trained("LlamaForCausalLM", "LlamaConfig", {**GATED, "num_key_value_heads": 2}),
-    "llama-one-key": Trained("LlamaForCausalLM", "LlamaConfig", {**GATED, "num_key_value_heads": 1}, SPLIT_VOCABULARY),
+    "llama": Trained("LlamaForCausalLM", "LlamaConfig", {**GATED, "num_key_value_heads": 2}, SPLIT_VOCABULARY),
     "baichuan": Trained("BaichuanForCausalLM", "BaichuanConfig", {**GATED, **ALIBI}),
     "bloom": Trained("BloomForCausalLM", "BloomConfig", {**PLAIN, "hidden_size": 64}),
     "internlm": Trained("InternLMForCausalLM", "InternLMConfig", GATED),
     "aquila": Trained("AquilaForCausalLM", "AquilaConfig", GATED, ", micro_batch_num: 2"),
 }
-"""Every family, with what the others lack: a tied table and learned positions; grouped heads; a head of key and value
-that every device holds, beside a split vocabulary; ALiBi with a normed head; a norm of embeddings; biases in attention
-alone; rotary angles alone, in micro-batches."""
+"""Every family, with what the others lack: a tied table and learned positions; grouped heads beside a split vocabulary;
+ALiBi with a normed head; a norm of embeddings; biases in attention alone; rotary angles alone, in micro-batches."""
 
 
 def rows_of(number: int) -> FeatureSet:
