@@ -37,8 +37,9 @@ def test_an_activation_is_its_formula_over_its_whole_range(name):
     assert distance(functional.activation(name)(Tensor(x)), ACTIVATIONS[name](x.astype(np.float64))) < CELL
 
 
+@pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE], indirect=True, ids=["pynative"])  # a graph has no lambda
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
-def test_an_activation_has_the_slope_of_its_formula(name):
+def test_an_activation_has_the_slope_of_its_formula(name, mode):
     x = np.linspace(-8, 8, 400).astype(np.float32)
     slopes = ops.grad(lambda y: functional.activation(name)(y).sum())(Tensor(x))
     step, wide = 1e-6, x.astype(np.float64)
