@@ -72,6 +72,6 @@ class Layers(nn.Cell):
 
         The tokens of a row follow each other in its `slots`, int32; score_bias float32 [1 or B, 1 or N, 1 or T, C],
         cosines and sines float32 [1 or B, 1, T, H], memory_bias float32 [1 or B, 1, 1, memory capacity]; what the form
-        has no use for may be any tensor. `weights` are those of `nn.cached_layers.weights_of`, layer after layer.
+        has no use for may be any tensor. `weights` are those of `CachedLayers.weights`, layer after layer.
         """
         return self.run(x_BTD, slots_BT, score_bias, cosines, sines, memory_bias, *weights, self.settings)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Mapping, Optional, 
 from mindformers.catalog import FAMILIES, REGISTRY
 from mindformers.config.model_files import OF_A_RUN, YAML_ENDINGS, DescribedModel, read_model, yaml_file
 from mindformers.errors import UsageError
-from mindformers.models.hf_config import INT8
 from mindformers.registry import MindFormerModuleType, load_object
 from mindformers.weights.find import find_description, find_local, find_weights
 from mindformers.weights.folder import CONFIG, config_from_hf, read_config
@@ -105,7 +104,7 @@ class AutoModel(Supported):
         if _is_named(source) and _holds_config(folder):
             return model_class.from_pretrained(folder, new_head, adapter=adapter, **given)
         model = model_class(described.config.typed(dtype, compute_dtype))
-        return _filled(model, folder, new_head, adapter, dtype)
+        return model.filled(folder, new_head, adapter, dtype)
 
     @classmethod
     def from_config(cls, config: Any) -> Any:
@@ -241,19 +240,6 @@ def _is_named(source: Source) -> bool:
 
 def _holds_config(place: Path) -> bool:
     return ((place if place.is_dir() else place.parent) / CONFIG).is_file()
-
-
-def _filled(model: Any, folder: Path, new_head: bool, adapter: Optional[Source], dtype: Optional[str]) -> Any:
-    """Return `model` with the weights in a folder or file that need no config.json."""
-    from mindformers.nn.quantize import quantize
-    from mindformers.weights.restore import NEW_HEAD, load_weights
-
-    model.load_report = load_weights(model, folder, type(model).weight_map, NEW_HEAD if new_head else (), adapter)
-    model.source = folder
-    model.set_train(False)
-    if dtype == INT8:
-        quantize(model)
-    return model
 
 
 def _tokenizer(described: DescribedModel, revision: Optional[str]) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from mindformers.errors import UsageError
 from mindformers.models.hf_config import INT8
 from mindformers.nn import functional
-from mindformers.nn.quantize import quantize
+from mindformers.nn.quantize import is_quantized, quantize
 from mindformers.registry import load_object
 from mindformers.weights.find import find_weights
 from mindformers.weights.folder import CONFIG, read_config
@@ -60,13 +60,19 @@ class Pretrained:
         """
         folder = find_weights(str(source))
         config = cls.config_class.from_hf(read_config(folder)).typed(dtype, compute_dtype)
-        model = cls(config, fill=new_head)
-        model.load_report = load_weights(model, folder, cls.weight_map, NEW_HEAD if new_head else (), adapter)
-        model.source = folder
-        model.set_train(False)
+        return cls(config, fill=new_head).filled(folder, new_head, adapter, dtype)
+
+    def filled(
+        self: Model, folder: Path, new_head: bool, adapter: Optional[Union[str, Path]], dtype: Optional[str]
+    ) -> Model:
+        """Return the model itself with the weights of a folder or file; arguments, errors as of `from_pretrained`."""
+        new = NEW_HEAD if new_head else ()
+        self.load_report = load_weights(self, folder, self.weight_map, new, adapter)
+        self.source = folder
+        self.set_train(False)
         if dtype == INT8:
-            quantize(model)
-        return model
+            quantize(self)
+        return self
 
     load_report: LoadReport
     source: Path
@@ -84,7 +90,7 @@ class Pretrained:
         Raises OutputError when the folder holds a model already and `overwrite` is false, or cannot be written,
         UsageError for a model of int8.
         """
-        if any(parameter.dtype == ms.int8 for parameter in self.get_parameters()):
+        if is_quantized(self):
             raise UsageError(
                 f"{type(self).__name__}.save_pretrained: the weights are rounded to int8, which no file has; "
                 f"save what from_pretrained returns with another dtype"

@@ -9,7 +9,7 @@ class Compiled(nn.Cell):
     """A cell that is called as a graph, often.
 
     MindSpore (2.10) tells all cells inside which graph they are compiled for, in Python, and not only when it compiles
-    but at every call: 6 ms for GPT-2 with 12 layers. Here they are told when the graph is another one.
+    but at every call: 6 ms for GPT-2 with 12 layers. Here they are told before a graph is compiled.
     """
 
     @property

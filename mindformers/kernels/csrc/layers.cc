@@ -4,8 +4,7 @@
 // x is float32 [B, T, D], and so is the result. Every layer brings its weights in the order of `Places`; what a decoder
 // has not is any tensor. Weights are float32, bfloat16 or int8. Products of few rows are computed in float32, others in
 // bfloat16 if the settings say so. Attention, norms and sums are float32.
-#include <optional>
-#include <vector>
+#include <algorithm>
 
 #include "affine.h"
 #include "cache.h"
@@ -29,16 +28,6 @@ const ActivationTable<float>& activations(float) { return activations_float(); }
 const ActivationTable<bf16>& activations(bf16) { return activations_bf16(); }
 const NormFloat& norms(float) { return norms_float(); }
 const NormNarrow& norms(bf16) { return norms_narrow(); }
-
-// `count` floats as T: themselves, or a copy.
-const float* rounded(const float* from, int64_t, std::optional<Buffer<float>>&) { return from; }
-
-const bf16* rounded(const float* from, int64_t count, std::optional<Buffer<bf16>>& copy) {
-  copy.emplace(count);
-  Tensor tensor{const_cast<float*>(from), 1, &count, Element::float32};
-  convert<bf16>(tensor, *copy);
-  return *copy;
-}
 
 // T is the type of products.
 template <class T>
@@ -136,8 +125,8 @@ class Decoder {
     Buffer<float> fresh(rows_ * width), context(rows_ * inner);
     project<T>(call_, layers, normed, rows_, fresh, Element::float32);
     attention(fresh, call_.of<float>(keys), call_.of<float>(keys + 1), context);
-    std::optional<Buffer<T>> copy;
-    add({o, 1, bias(HAS_OUT_BIAS, o + 1)}, rounded(context, rows_ * inner, copy), inner);
+    int64_t count = rows_ * inner;
+    add({o, 1, bias(HAS_OUT_BIAS, o + 1)}, As<T>({context, 1, &count, Element::float32}), inner);
   }
 
   void feed_forward(int first) {
