@@ -138,8 +138,10 @@ def examples_from(rows: Iterable[object], split: str = "train", unanswerable: bo
     examples = []
     for number, example in enumerate(_examples_of(rows)):
         problem = check_texts(example) or check_answers(example, None, unanswerable)
-        if problem or split == "train" and check_places(example):
-            raise DataError(f"row {number} of the dataset: {problem or check_places(example)}")
+        if not problem and split == "train":
+            problem = check_places(example)
+        if problem:
+            raise DataError(f"row {number} of the dataset: {problem}")
         examples.append(example)
     return examples
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 import numpy as np
 from mindspore.train import Metric
@@ -64,7 +64,7 @@ class SpanMetric(Metric):
 
     def predictions(self) -> Dict[str, str]:
         """Return the best answer text of every question of which a window was seen, by id; "" when it has no span."""
-        return {identity: answers[0].text if answers else "" for identity, answers in self.answers().items()}
+        return best_texts(self.answers())
 
     def details(self) -> Dict[str, Dict[str, Any]]:
         """Return what an evaluation also writes, each by id: best answers and n-best lists.
@@ -73,7 +73,7 @@ class SpanMetric(Metric):
         where there is no span.
         """
         answers = self.answers()
-        found: Dict[str, Dict[str, Any]] = {"predictions": self.predictions()}
+        found: Dict[str, Dict[str, Any]] = {"predictions": best_texts(answers)}
         found["nbest_predictions"] = {
             identity: [
                 {"text": item.text, "probability": item.score, "start": item.start, "end": item.end} for item in items
@@ -94,6 +94,11 @@ class SpanMetric(Metric):
     def eval(self) -> Dict[str, float]:
         """Return `result()`, under the name that MindSpore calls."""
         return self.result()
+
+
+def best_texts(answers: Mapping[str, Sequence[Answer]]) -> Dict[str, str]:
+    """Return the first text of every n-best list, by id; "" of an empty list."""
+    return {identity: items[0].text if items else "" for identity, items in answers.items()}
 
 
 def to_numpy(value) -> np.ndarray:

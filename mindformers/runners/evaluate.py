@@ -17,10 +17,12 @@ class EvaluateRunner(Session):
     def run(self) -> Dict[str, Any]:
         """Return the scores; they are written to eval_results.json too, and details of the metric beside them."""
         banner("Start Evaluation")
-        scores = self.evaluate()
+        metric = self.new_metric()
+        scores = self.evaluate(metric)
         if self.context.rank == 0:
             self._write(METRICS, scores)
-            for name, content in self.details.items():
+            details = metric.details() if hasattr(metric, "details") else {}
+            for name, content in details.items():
                 self._write(f"eval_{name}.json", content)
             logger.info("scores are in %s", self.folder.path / METRICS)
         return scores

@@ -164,14 +164,16 @@ class Session:
         """What takes a batch of evaluation; the same one every time, so that its graph is compiled once."""
         return self.task.eval_cell(self.model, tuple(self.data.evaluation.features.columns))
 
-    def evaluate(self) -> Dict[str, Any]:
+    def new_metric(self) -> Any:
+        """Return the metric of the evaluation data: the caller's own, or a fresh one of the task."""
+        return self.task.metric(self.data.evaluation) if self.given.metric is None else self.given.metric
+
+    def evaluate(self, metric: Any = None) -> Dict[str, Any]:
         """Score the model on the evaluation data and log the result; the model's training flag stays as it was.
 
-        What the metric has beside scores stands in `self.details` afterwards.
+        A `metric` that the caller gives holds afterwards what it has beside the scores.
         """
-        metric = self.given.metric
-        if metric is None:
-            metric = self.task.metric(self.data.evaluation)
+        metric = self.new_metric() if metric is None else metric
         training = self.model.training
         self.model.set_train(False)
         try:
@@ -180,7 +182,6 @@ class Session:
             )
         finally:
             self.model.set_train(training)
-        self.details = metric.details() if hasattr(metric, "details") else {}
         scores = result[self.task.metric_name]
         counts = {key: scores.pop(key) for key in ("scored", "total") if isinstance(scores, dict) and key in scores}
         if counts:
